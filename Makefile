@@ -1,0 +1,45 @@
+# Each target does everything it needs by itself and asks nothing. See scripts/setup.sh for the steps.
+.DEFAULT_GOAL := help
+.PHONY: help setup dev demo check test bench lock samples clean
+
+DATA ?= ../shared/data
+# Only `make bench` ever installs torch. On Linux plain torch brings several gigabytes of CUDA packages; a machine
+# without an NVIDIA card can name a CPU build: make bench TORCH=/path/to/torch-…+cpu-….whl
+TORCH ?= torch==2.13.0
+
+help: ## what can be done here
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: ## uv, the OCR languages and .venv with pomnit in it
+	@bash scripts/setup.sh run
+
+dev: ## the same, with the tools for check and test
+	@bash scripts/setup.sh dev
+
+demo: setup ## adds samples/ to a throw-away memory and asks six questions
+	@bash scripts/demo.sh
+
+check: dev ## style, format, types, floors
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy --strict src
+	.venv/bin/lint-imports
+
+test: dev ## every test
+	.venv/bin/python -m pytest -q -n auto
+
+bench: ## the figures, with their references beside them (DATA=… TORCH=…)
+	@TORCH="$(TORCH)" bash scripts/setup.sh bench
+	.venv-bench/bin/python bench/pixels.py --data "$(DATA)"
+	.venv-bench/bin/python bench/ocr.py --data "$(DATA)"
+	.venv-bench/bin/python bench/encode.py --data "$(DATA)"
+
+lock: ## the lock files anew (scripts/lock.sh --upgrade takes newer versions)
+	@bash scripts/lock.sh
+
+samples: setup ## the pictures of samples/ anew, from scripts/samples/*.html (needs Chromium)
+	@bash scripts/make_samples.sh
+
+clean: ## removes everything that these targets made
+	rm -rf .venv .venv-bench .tools .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Ways in. A door parses, calls one method of Memory, and shows; it holds no logic."""

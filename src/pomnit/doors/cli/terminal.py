@@ -1,0 +1,17 @@
+"""What may reach a terminal: text from outside never brings control characters or turns the direction of writing."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """Gives a text with replacement characters for what a terminal would obey."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-8", "replace").decode())
+
+
+def one_line(text: str) -> str:
+    """Gives a clean text without line ends."""
+    return " ".join(clean(text).split())

@@ -1,0 +1,78 @@
+"""What each kind of engine must do. One protocol per job; ``tests/contract`` runs a suite per protocol over all.
+
+Engines are made by the governor only. They never touch the store, and hold no state that a caller could see
+between two calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from pomnit.records import Box
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from pomnit.models.cards import EncoderCard
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One recognised word: its text, its box as fractions of the image, and a confidence from 0 to 1."""
+
+    text: str
+    box: Box
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The words of one line, left to right; ``block`` numbers the paragraph it belongs to, from 0, in reading order."""
+
+    words: tuple[Word, ...]
+    block: int
+
+
+class Recogniser(Protocol):
+    """Turns an image into lines of words.
+
+    ``recognise`` may be called from several threads at once and gives the same lines each time for the same image.
+    An image without text gives an empty list. ``close`` frees everything; the engine is not used after it.
+    """
+
+    def recognise(self, image: Image.Image) -> list[Line]:
+        """Gives the lines of ``image`` (any Pillow mode, at most 100 megapixels) in reading order.
+
+        Raises:
+            EngineError: the engine failed on this image.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors of one space.
+
+    Row *i* belongs to text *i*, whatever the batch; the same text gives the same vector alone and in any batch (to
+    the card's tolerance). Rows are float32 of unit length, without NaN. A text longer than the card's window is
+    windowed and pooled, never cut. ``close`` frees everything; the engine is not used after it.
+    """
+
+    card: EncoderCard
+
+    def encode(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Gives an array of shape (len(texts), card.dimensions), float32, each row of length 1.
+
+        ``query`` chooses the card's prefix for questions instead of the one for passages.
+
+        Raises:
+            EngineError: the engine failed on this batch.
+        """
+        ...
+
+    def close(self) -> None: ...

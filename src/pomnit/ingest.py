@@ -1,0 +1,326 @@
+"""Spine 1: take in -> read -> split -> embed -> store, stage by stage.
+
+``take_in`` remembers: an item and its place in the queue in one transaction; from then on no crash loses it. ``drain``
+works the queue off: first everything that is to be read, then everything that is to be embedded, in bounded rounds,
+so that each model is loaded once and leaves before the next one comes. Each result is committed as it comes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from pomnit.engines.protocols import Recogniser
+from pomnit.errors import EngineMissing, ItemError, ModelDamaged, PomnitError
+from pomnit.governor.leases import Governor
+from pomnit.privacy.keys import Keys
+from pomnit.readers import HEAD, SUFFIXES, Reader, Reading, by_media_type, choose, files, names
+from pomnit.records import Original, Receipt
+from pomnit.settings import Settings
+from pomnit.store import Store
+from pomnit.store.originals import Originals
+from pomnit.store.queue import Task
+from pomnit.text.language import detect
+from pomnit.text.split import PlacedText, split
+from pomnit.text.times import from_seconds
+
+STAGES = ("read", "recognise", "embed")
+ROUND = 256  # items of one stage before the next stage gets its turn
+EMBED_BATCH = 64  # items whose passages are embedded and committed together
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one path."""
+
+    path: str
+    outcome: str  # new | known | forgotten | failed | passed over
+    item: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One finished step of a drain."""
+
+    stage: str
+    item: int
+    left: int  # items that still wait for this stage
+    reason: str | None = None  # why it failed
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A stage that cannot run now; its tasks wait."""
+
+    stage: str
+    reason: str
+
+
+def take_in(
+    store: Store, keys: Keys, settings: Settings, paths: Sequence[str | os.PathLike[str]], *, copy: bool, again: bool
+) -> Iterator[Taken]:
+    """Remembers files one by one, each durable before it is reported. Known ones are passed quickly by their stamp."""
+    number = store.queue.next_number()
+    for found in files.walk(paths):
+        if isinstance(found, files.NotFoundHere):
+            yield Taken(found.path, "failed", reason=found.reason)
+            continue
+        try:
+            yield _take_file(store, keys, settings, found, number, copy=copy, again=again)
+        except ItemError as error:
+            yield Taken(found.path, "failed", reason=str(error))
+
+
+def _take_file(
+    store: Store, keys: Keys, settings: Settings, found: files.FoundFile, number: int, *, copy: bool, again: bool
+) -> Taken:
+    path = found.path
+    if not found.named and not path.lower().endswith(tuple(SUFFIXES)):
+        return Taken(
+            path, "passed over", reason=f"no reader for {os.path.splitext(path)[1] or 'a name without suffix'}"
+        )
+    uri = files.uri_of(path)
+    stamp, modified = files.stamp_of(path)
+    if not copy and (item := store.items.seen(uri, stamp)) is not None:
+        return Taken(path, "known", item)
+    if stamp.startswith("0:"):
+        raise ItemError("the file is empty (0 bytes)")
+    reader = choose(path, files.head_of(path, HEAD))
+    if reader is None:
+        raise ItemError(f"no reader for it; Pomnit reads {', '.join(sorted(s[1:] for s in SUFFIXES))}")
+    size_limit = getattr(settings, reader.limit)
+    data = files.read_whole(path, size_limit) if copy else None
+    digest, size = (files.digest(data), len(data)) if data is not None else files.digest_file(path)
+    name = keys.name(digest)
+    if store.items.was_forgotten(name) and not again:
+        return Taken(path, "forgotten", reason="it was forgotten; add it with --again to bring it back")
+    if data is not None:
+        store.originals.put(keys.name("kept " + digest), data)
+    with store.transaction():
+        known = store.items.by_digest(digest)
+        item = (
+            known
+            if known is not None
+            else _insert(store, reader, path, Original(digest, size, reader.media_type), modified)
+        )
+        store.items.add_source(item, "file", uri, stamp)
+        if known is None:
+            store.items.unforget(name)
+        if known is None or store.items.is_unread(item):
+            store.queue.put(reader.stage, item, number)
+        if data is not None:
+            store.items.set_file(item, "kept", keys.name("kept " + digest))
+    return Taken(path, "new" if known is None else "known", item)
+
+
+def _insert(store: Store, reader: Reader, path: str, original: Original, modified: float) -> int:
+    named = names.time_in_name(os.path.basename(path))
+    time = named or from_seconds(modified)
+    return store.items.insert(original, kind=reader.kind, title=files.title_of(path), time=time)
+
+
+def drain(store: Store, keys: Keys, governor: Governor, settings: Settings) -> Iterator[Step | Blocked]:
+    """Works off what waits, until nothing can go on. Only the owner may call this.
+
+    A stage whose engine is missing gives one ``Blocked`` and its tasks wait.
+    """
+    blocked: set[str] = set()
+    while stages := [s for s in STAGES if s not in blocked and store.queue.waiting().get(s)]:
+        for stage in stages:
+            try:
+                if stage == "embed":
+                    yield from _embed_stage(store, governor)
+                else:
+                    yield from _read_stage(store, keys, governor, settings, stage)
+            except (EngineMissing, ModelDamaged) as error:
+                blocked.add(stage)
+                yield Blocked(stage, str(error))
+    governor.unload()
+
+
+# Read: originals to passages
+
+
+def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings, stage: str) -> Iterator[Step]:
+    """Reads one round, several originals at a time; the results are stored here, by the one writer."""
+    lease: AbstractContextManager[Recogniser | None] = governor.recogniser() if stage == "recognise" else nullcontext()
+    with lease as recogniser, ThreadPoolExecutor(settings.threads) as pool:
+        running: dict[Future[Reading], tuple[Task, _Lies]] = {}
+        started = 0
+        try:
+            while True:
+                room = min(2 * settings.threads - len(running), ROUND - started)
+                for task, lies in _take(store, stage, room, [task.item for task, _ in running.values()]):
+                    running[pool.submit(_read_one, store.originals, settings, recogniser, lies)] = task, lies
+                    started += 1
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    step = _finish_reading(store, keys, *running[future], future)
+                    del running[future]
+                    yield step
+        finally:
+            pool.shutdown(cancel_futures=True)
+            if running:  # interrupted: what was being read waits again
+                with store.transaction():
+                    store.items.set_state([task.item for task, _ in running.values()], "waiting")
+
+
+def _take(store: Store, stage: str, room: int, busy: list[int]) -> list[tuple[Task, _Lies]]:
+    """Gives up to ``room`` tasks to begin with, marked as being worked on, and where the bytes of each lie."""
+    if room < 1 or not store.queue.next([stage], 1, but=busy):
+        return []
+    with store.transaction():  # in one, so that nothing is forgotten between the two
+        tasks = store.queue.next([stage], room, but=busy)
+        store.items.set_state([task.item for task in tasks], "working")
+        return [(task, _where(store, task.item)) for task in tasks]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lies:
+    """Where the bytes of an item may lie."""
+
+    original: Original
+    kept: str | None
+    uris: list[str]
+
+
+def _where(store: Store, item: int) -> _Lies:
+    return _Lies(store.items.original(item), store.items.files(item)[0], store.items.file_uris(item))
+
+
+def _read_one(originals: Originals, settings: Settings, recogniser: Recogniser | None, lies: _Lies) -> Reading:
+    """Reads one original, whose bytes must be the ones that were remembered. Runs in a worker: no database here.
+
+    Raises:
+        ItemError.
+    """
+    reader = by_media_type(lies.original.media_type)
+    if reader is None:
+        raise ItemError(f"no reader for {lies.original.media_type}")
+    data = _bytes_of(originals, lies, getattr(settings, reader.limit))
+    return reader.read(data, settings, recogniser)
+
+
+def _bytes_of(originals: Originals, lies: _Lies, limit: int) -> bytes:
+    """Gives the bytes of an item, from where they were kept or from any place they were seen at."""
+    if lies.kept:
+        return originals.get(lies.kept)
+    reason = "the file is no longer there"
+    for uri in lies.uris:
+        try:
+            data = files.read_whole(files.path_of(uri), limit)
+        except ItemError as error:
+            reason = str(error)
+            continue
+        if files.digest(data) == lies.original.digest:
+            return data
+        reason = "the file has changed since it was added; add it again"
+    raise ItemError(reason)
+
+
+def _finish_reading(store: Store, keys: Keys, task: Task, lies: _Lies, future: Future[Reading]) -> Step:
+    """Stores what was read, or why it could not be, in one transaction."""
+    reason = None
+    try:
+        reading = future.result()
+    except (EngineMissing, ModelDamaged):
+        raise
+    except PomnitError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001 whatever a decoder throws must not end the others' work
+        reason = f"unexpected {type(error).__name__}: {error}"
+    else:
+        _store_reading(store, keys, task, lies, reading)
+    if reason is not None:
+        with store.transaction():
+            if store.queue.fail(task, reason):
+                store.items.set_state([task.item], "failed", reason)
+    return Step(task.stage, task.item, store.queue.waiting().get(task.stage, 0), reason)
+
+
+def _store_reading(store: Store, keys: Keys, task: Task, lies: _Lies, reading: Reading) -> None:
+    preview = keys.name("preview " + lies.original.digest) if reading.preview else None
+    if preview and reading.preview:
+        store.originals.put(preview, reading.preview)
+    with store.transaction():
+        alive = store.queue.done(task)
+        if alive:
+            _store_text(store, task.item, reading)
+            if preview:
+                store.items.set_file(task.item, "preview", preview)
+            store.queue.put("embed", task.item, task.handed_in)
+    if preview and not alive and preview not in store.items.file_names():  # forgotten meanwhile
+        store.originals.remove(preview)
+
+
+def _store_text(store: Store, item: int, reading: Reading) -> None:
+    store.items.update(item, title=reading.title, time=reading.time)
+    title = store.items.records([item])[item].title
+    store.remove_text(item)
+    # A picture without text still has a title to be found by.
+    for ordinal, piece in enumerate(split(reading.text) or [PlacedText("")]):
+        passage = store.items.add_passage(item, ordinal, piece, detect(piece.text))
+        store.words.add(passage, piece.text, title if ordinal == 0 else "")
+    store.items.set_state([item], "ready")
+
+
+# Embed: passages to vectors
+
+
+def _embed_stage(store: Store, governor: Governor) -> Iterator[Step]:
+    """Embeds one round, the passages of several items at a time."""
+    started = 0
+    while started < ROUND and (tasks := store.queue.next(["embed"], EMBED_BATCH)):
+        started += len(tasks)
+        card, precision = governor.card, governor.precision
+        rows = [row for task in tasks for row in store.items.passage_rows(task.item)]
+        wanted = [p for p in store.items.passages(rows) if p.record.lang in card.languages]
+        if not wanted:  # nothing here that the encoder knows: it need not even be loaded
+            with store.transaction():
+                for task in tasks:
+                    store.queue.done(task)
+        else:
+            with governor.encoder() as encoder:
+                vectors = encoder.encode([p.record.text for p in wanted])
+            with store.transaction():
+                alive = {task.item for task in tasks if store.queue.done(task)}
+                kept = [i for i, p in enumerate(wanted) if p.item_row in alive]
+                space = store.vectors.make_space(card, precision)
+                store.vectors.put(space, [wanted[i].row for i in kept], vectors[kept])
+        left = store.queue.waiting().get("embed", 0) + len(tasks)
+        for done, task in enumerate(tasks, 1):
+            yield Step("embed", task.item, left - done)
+
+
+# Forget
+
+
+def forget(store: Store, keys: Keys, items: Sequence[int]) -> Receipt:
+    """Takes items away: rows, words, vectors and then files, and leaves keyed digests behind.
+
+    The index of words is written anew, so that no stem is left in its segments, and freed pages are overwritten and
+    given back to the disk.
+    """
+    before = store.size()
+    passages = vectors = n_sources = 0
+    names: list[str] = []
+    with store.transaction():
+        records = store.items.records(items)
+        for row, record in records.items():
+            n_passages, n_vectors = store.remove_text(row)
+            passages, vectors = passages + n_passages, vectors + n_vectors
+            n_sources += len(record.sources)
+            names += [name for name in store.items.files(row) if name]
+            store.items.forget_digest(keys.name(record.original.digest))
+            store.items.remove(row)
+        store.words.purge()
+    for name in names:
+        store.originals.remove(name)
+    store.shrink()
+    ids = tuple(record.id for record in records.values())
+    return Receipt(ids, passages, vectors, len(names), n_sources, max(0, before - store.size()))

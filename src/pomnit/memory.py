@@ -1,0 +1,384 @@
+"""The memory: the only place where the parts are put together.
+
+::
+
+    with Memory.open(home="…") as memory:
+        report = memory.add(["~/Pictures/Screenshots"])
+        for hit in memory.search("счёт за октябрь", limit=10):
+            print(hit.item.title, hit.snippet)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pomnit import ingest, recall
+from pomnit.errors import DatabaseDamaged, NotFound, UsageError
+from pomnit.governor.leases import Governor
+from pomnit.governor.owner import OwnerLock
+from pomnit.privacy.keys import Keys, open_keys
+from pomnit.readers import files
+from pomnit.records import AddReport, Failure, Item, ItemView, Receipt, RetryReport, SearchResult, Status
+from pomnit.search.query import understand
+from pomnit.settings import Settings
+from pomnit.store import Store
+from pomnit.store.items import with_places
+
+if TYPE_CHECKING:
+    from pomnit.search.vectors import SignCodes
+
+_SMALLEST_DATABASE = 512  # bytes; SQLite takes less for an empty one
+
+Progress = Callable[["Happening"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """Something that happened during long work, for a progress bar: ``done`` of ``total`` items of a stage."""
+
+    stage: str  # "remember", then the stages of ingest
+    done: int
+    total: int  # 0 while it is not known
+    name: str = ""
+    reason: str | None = None  # why this one failed, or why the stage waits
+
+
+class Memory:
+    """One private memory. Open it with ``Memory.open``; close it, or use it in a ``with`` block."""
+
+    def __init__(self, settings: Settings, keys: Keys, store: Store, governor: Governor) -> None:
+        self.settings, self.keys = settings, keys
+        self._store, self._governor = store, governor
+        self._owner = OwnerLock(settings.home)
+        self._codes: SignCodes | None = None
+
+    @classmethod
+    def open(
+        cls,
+        home: str | os.PathLike[str] | None = None,
+        *,
+        settings: Settings | None = None,
+        engines: dict[Any, Any] | None = None,
+    ) -> Memory:
+        """Opens the memory in ``home`` (by default the system's place for application data), made when it is not there.
+
+        ``engines`` are ready engines ("recognise", "embed") to use instead of loading, as tests do with the fakes.
+
+        Raises:
+            HomeError: and those below it in ``errors``: busy, damaged, no key, wrong key, disk full.
+            UsageError: a setting that does not fit.
+        """
+        if settings is None:
+            settings = Settings.load(home=home)
+        elif home is not None:
+            raise UsageError("give either home or settings; settings say where the home is")
+        keys = open_keys(settings)
+        _refuse_emptied(settings.home)
+        store = Store(settings.home, keys.database, keys.files, busy_s=settings.busy_s)
+        return cls(settings, keys, store, Governor(settings, engines=engines))
+
+    def close(self) -> None:
+        """Lets go of the database, the engines and the lock."""
+        self._governor.unload()
+        self._owner.give_back()
+        self._store.close()
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Remember
+
+    def add(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        copy: bool = False,
+        again: bool = False,
+        on_progress: Progress | None = None,
+    ) -> AddReport:
+        """Remembers files and whole folders, then reads and embeds them, unless another process owns the memory.
+
+        ``copy`` keeps the bytes, encrypted; else a file is referred to and only a preview is kept. ``again`` brings
+        back what was forgotten. What is remembered is durable at once; an interruption loses nothing.
+
+        Raises:
+            HomeError: the disk is full, or the database is busy or damaged.
+        """
+        started = time.perf_counter()
+        tell = on_progress or (lambda _: None)
+        counts = {"new": 0, "known": 0, "forgotten": 0, "failed": 0, "passed over": 0}
+        failures: list[Failure] = []
+        new: set[int] = set()
+        for done, taken in enumerate(
+            ingest.take_in(self._store, self.keys, self.settings, list(paths), copy=copy, again=again), 1
+        ):
+            counts[taken.outcome] += 1
+            if taken.outcome == "new" and taken.item is not None:
+                new.add(taken.item)
+            if taken.outcome == "failed":
+                failures.append(Failure(files.display(taken.path), taken.reason))
+            tell(Happening("remember", done, 0, files.display(taken.path), taken.reason or None))
+        drained = self._drain(tell)
+        failed = [step for step in drained.failed if step.item in new]
+        names = self._names([step.item for step in failed])
+        failures += [Failure(names[s.item][0], s.reason or "", names[s.item][1]) for s in failed if s.item in names]
+        return AddReport(
+            new=counts["new"] - len(failed),
+            known=counts["known"],
+            failed=len(failures),
+            forgotten=counts["forgotten"],
+            passed_over=counts["passed over"],
+            waiting=sum(self._store.queue.waiting().values()),
+            failures=tuple(failures),
+            blocked=drained.blocked,
+            owner="this process" if drained.owned else "another process, which reads and embeds what was handed in",
+            took_ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+
+    def retry(self, *, on_progress: Progress | None = None) -> RetryReport:
+        """Tries again everything that failed, and whatever still waits."""
+        with self._store.transaction():
+            items = self._store.queue.retry()
+            self._store.items.set_state(items, "waiting")
+        drained = self._drain(on_progress or (lambda _: None))
+        names = self._names([step.item for step in drained.failed])
+        failures = tuple(
+            Failure(names[s.item][0], s.reason or "", names[s.item][1]) for s in drained.failed if s.item in names
+        )
+        return RetryReport(
+            tried=len(items),
+            failed=len(failures),
+            waiting=sum(self._store.queue.waiting().values()),
+            failures=failures,
+            blocked=drained.blocked,
+        )
+
+    def _drain(self, tell: Progress) -> _Drained:
+        """Works the queue off when this process can be the owner.
+
+        The queue is looked at again after the lock was given back: what another process handed in just before is
+        either seen here or that process got the lock.
+        """
+        drained = _Drained()
+        while self._can_work(drained) and self._owner.take():
+            drained.owned = True
+            try:
+                self._recover()
+                self._work(drained, tell)
+            finally:
+                self._owner.give_back()
+        drained.owned = drained.owned or not self._can_work(drained)
+        return drained
+
+    def _can_work(self, drained: _Drained) -> bool:
+        return self._store.queue.waits_in(set(ingest.STAGES) - set(drained.blocked))
+
+    def _recover(self) -> None:
+        """Puts right what an owner that died left: items marked as being worked on, files that no row names."""
+        with self._store.transaction():
+            self._store.items.recover()
+        self._store.originals.sweep(self._store.items.file_names())
+
+    def _work(self, drained: _Drained, tell: Progress) -> None:
+        done: dict[str, int] = {}
+        for step in ingest.drain(self._store, self.keys, self._governor, self.settings):
+            if isinstance(step, ingest.Blocked):
+                drained.blocked[step.stage] = step.reason
+                tell(Happening(step.stage, done.get(step.stage, 0), 0, "", step.reason))
+                continue
+            done[step.stage] = done.get(step.stage, 0) + 1
+            if step.reason is not None:
+                drained.failed.append(step)
+            tell(Happening(step.stage, done[step.stage], done[step.stage] + step.left, "", step.reason))
+
+    def _names(self, items: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Gives how a person would name each item, and its id."""
+        return {row: (name_of(item), item.id) for row, item in self._store.items.records(items).items()}
+
+    # Find
+
+    def search(
+        self,
+        query: str,
+        *,
+        type: str | None = None,  # noqa: A002 the word that queries use
+        after: str | None = None,
+        before: str | None = None,
+        within: str | None = None,
+        app: str | None = None,
+        state: str | None = None,
+        limit: int = 10,
+    ) -> SearchResult:
+        """Gives the items that fit a query, best first. Iterating the result gives the hits.
+
+        The query may hold "exact phrases" and the same filters as the arguments: ``type:image after:2026-11-01``.
+        ``within`` is a folder, a part of a path, or a file (``in:`` inside the query); ``state`` is "superseded" for
+        items that were replaced by newer bytes, "all" for both.
+
+        Raises:
+            UsageError: nothing to search for, or a filter or limit that does not fit.
+        """
+        if not 1 <= limit <= 1000:
+            raise UsageError(f"limit = {limit} is not between 1 and 1000")
+        understood = understand(query, type=type, after=after, before=before, in_=within, app=app, state=state)
+        return recall.search(self._store, self._governor, self._sign_codes(), understood, limit)
+
+    def _sign_codes(self) -> SignCodes:
+        if self._codes is None:
+            from pomnit.search.vectors import SignCodes
+
+            self._codes = SignCodes(self._store)
+        return self._codes
+
+    def show(self, item: str) -> ItemView:
+        """Gives an item with all its passages and their places. The beginning of its id is enough.
+
+        Raises:
+            NotFound: no item begins so, or several do.
+        """
+        row = self._store.items.row_of(item)
+        with self._store.snapshot():
+            passages = self._store.items.passages(self._store.items.passage_rows(row))
+            record = self._store.items.records([row])[row]
+            waiting = self._store.queue.stages_of(row)
+            kept, preview = self._store.items.files(row)
+        return ItemView(record, tuple(with_places(p) for p in passages), waiting, kept is not None, preview is not None)
+
+    def original(self, item: str) -> bytes:
+        """Gives the bytes of an item that was added with ``copy``.
+
+        Raises:
+            NotFound: there is no such item, or its bytes were not kept.
+        """
+        kept, _ = self._store.items.files(self._store.items.row_of(item))
+        if kept is None:
+            raise NotFound(f"the bytes of {item} were not kept; add its file with --copy to keep them")
+        return self._store.originals.get(kept)
+
+    def preview(self, item: str) -> bytes:
+        """Gives the small WebP picture of an item.
+
+        Raises:
+            NotFound: there is no such item, or it has no preview.
+        """
+        _, preview = self._store.items.files(self._store.items.row_of(item))
+        if preview is None:
+            raise NotFound(f"{item} has no preview")
+        return self._store.originals.get(preview)
+
+    def status(self) -> Status:
+        """Gives what is remembered and what is not done yet, with the reasons."""
+        with self._store.snapshot():
+            failures = self._store.queue.failed()
+            names = self._names([item for item, _, _ in failures])
+            counts = self._store.items.counts()
+            space = self._store.vectors.space(self._governor.card, self._governor.precision)
+            vectors = self._store.vectors.count(space) if space is not None else 0
+            missing = recall.what_is_missing(self._store)
+        choices = tuple(self._governor.choices())
+        engine_of = {"recognise": "recognise", "embed": "embed"}
+        blocked = {
+            stage: choice.reason
+            for stage in missing.by_stage
+            for choice in choices
+            if engine_of.get(stage) == choice.job and not choice.works
+        }
+        return Status(
+            home=str(self.settings.home),
+            items=counts.items,
+            passages=counts.passages,
+            vectors=vectors,
+            waiting=missing.by_stage,
+            blocked=blocked,
+            failures=tuple(Failure(names[i][0], f"{stage}: {reason}", names[i][1]) for i, stage, reason in failures),
+            n_failed=missing.failed,
+            database_bytes=_size(self.settings.home / "memory.db") + _size(self.settings.home / "memory.db-wal"),
+            files_bytes=self._store.originals.size(),
+            key=self.keys.where,
+            engines=choices,
+        )
+
+    # Forget
+
+    def to_forget(
+        self, *, ids: Sequence[str] = (), source: str | None = None, query: str | None = None
+    ) -> tuple[Item, ...]:
+        """Gives the items that ``forget`` would take away.
+
+        ``source`` is a file or folder that items came from. ``query`` chooses items that hold all its words (and
+        phrases) and meet its filters; likeness is not enough to lose something.
+
+        Raises:
+            NotFound: an id that no item has.
+            UsageError: nothing was chosen by.
+        """
+        rows = self._chosen(ids, source, query)
+        records = self._store.items.records(rows)
+        return tuple(records[row] for row in rows if row in records)
+
+    def _chosen(self, ids: Sequence[str], source: str | None, query: str | None) -> list[int]:
+        if not ids and source is None and query is None:
+            raise UsageError("nothing to forget: give ids, --source or --query")
+        rows = [self._store.items.row_of(uid) for uid in ids]
+        if source is not None:
+            rows += recall.from_source(self._store, source)
+        if query is not None:
+            rows += recall.holding(self._store, understand(query))
+        return list(dict.fromkeys(rows))
+
+    def forget(self, items: Iterable[Item | str]) -> Receipt:
+        """Takes items away completely: text, words, vectors, previews, kept bytes; gives the receipt of what went.
+
+        The files that were added stay where they are; their keyed digests keep ``add`` from bringing them back.
+
+        Raises:
+            NotFound: an id that no item has; then nothing is forgotten.
+        """
+        rows = [self._store.items.row_of(i if isinstance(i, str) else i.id) for i in items]
+        return ingest.forget(self._store, self.keys, list(dict.fromkeys(rows)))
+
+
+class _Drained:
+    """What a drain did."""
+
+    def __init__(self) -> None:
+        self.owned = False
+        self.failed: list[ingest.Step] = []
+        self.blocked: dict[str, str] = {}
+
+
+def name_of(item: Item) -> str:
+    """Gives what a person would call an item: the path of its last source, else its title."""
+    for source in item.sources:
+        if source.kind == "file":
+            return files.display(files.path_of(source.uri))
+    return item.title
+
+
+def _refuse_emptied(home: Path) -> None:
+    """Raises when there was a database and now there is none: a new empty one in its place would hide the loss.
+
+    Raises:
+        DatabaseDamaged.
+    """
+    database = home / "memory.db"
+    if (home / "owner.lock").exists() and _size(database) < _SMALLEST_DATABASE:
+        raise DatabaseDamaged(f"{database} is gone or was emptied; restore it from a backup, or move {home} away")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

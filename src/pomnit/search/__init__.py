@@ -1,0 +1,1 @@
+"""How is something found, and what says why? One file per step; ``recall.py`` puts them in order."""

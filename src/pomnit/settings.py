@@ -1,0 +1,98 @@
+"""Where things are and how much is allowed: one frozen object, passed explicitly.
+
+Each value comes from the strongest of: an argument or flag, an environment variable ``POMNIT_…``, the file
+``settings.toml`` in the user's configuration folder, the default. An error names key, value and origin.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import platformdirs
+
+from pomnit.errors import UsageError
+
+KeyPlace = Literal["auto", "keychain", "file"]
+Precision = Literal["int8", "fp32"]
+
+
+def _dir(kind: str) -> Path:
+    return Path(getattr(platformdirs, f"user_{kind}_dir")("pomnit", appauthor=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that can be set. Paths are absolute with ``~`` expanded; sizes are in bytes."""
+
+    home: Path = field(
+        default_factory=lambda: _dir("data") / "memory"
+    )  # not the data folder: on macOS the key lies there
+    cache: Path = field(default_factory=lambda: _dir("cache"))  # built model graphs; can be deleted at any time
+    key: KeyPlace = "auto"  # where a new memory's key is put: the keychain if there is one, else a file
+    key_dir: Path = field(default_factory=lambda: _dir("config") / "keys")
+    tessdata: Path | None = None  # a folder with Tesseract's language files, tried first
+    model: Path | None = None  # a folder with the encoder's files, instead of the embedded ones
+    precision: Precision = "int8"
+    threads: int = field(default_factory=lambda: min(os.cpu_count() or 1, 4))  # a recogniser takes 160 MB in each
+    image_pixels: int = 100_000_000  # a larger image is refused before it is decoded
+    image_bytes: int = 256 << 20
+    text_bytes: int = 32 << 20
+    busy_s: int = 10  # how long to wait for another program that writes the database
+
+    @classmethod
+    def load(cls, *, environ: Mapping[str, str] | None = None, file: Path | None = None, **flags: Any) -> Settings:
+        """Gives the settings in force. ``flags`` that are None do not count.
+
+        Raises:
+            UsageError: an unknown key, or a value that does not fit; named with its origin.
+        """
+        environ = os.environ if environ is None else environ
+        file = _dir("config") / "settings.toml" if file is None else file
+        values: dict[str, Any] = {}
+        for origin, raw in (
+            (str(file), _read(file)),
+            ("the environment", _from_environment(environ)),
+            ("an argument", {k: v for k, v in flags.items() if v is not None}),
+        ):
+            for key, value in raw.items():
+                values[key] = _convert(key, value, origin)
+        return cls(**values)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{file} cannot be read as settings: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    names = {f"POMNIT_{f.name.upper()}": f.name for f in dataclasses.fields(Settings)}
+    return {names[k]: v for k, v in environ.items() if k in names and v}
+
+
+def _convert(key: str, value: Any, origin: str) -> Any:
+    kinds = {f.name: str(f.type) for f in dataclasses.fields(Settings)}
+    if key not in kinds:
+        raise UsageError(f"{origin}: there is no setting {key!r}; the settings are {', '.join(kinds)}")
+    choices = {"key": get_args(KeyPlace), "precision": get_args(Precision)}.get(key)
+    if choices:
+        if value not in choices:
+            raise UsageError(f"{origin}: {key} = {value!r} is not one of {', '.join(choices)}")
+        return value
+    if "Path" in kinds[key]:
+        if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "\0" in str(value):
+            raise UsageError(f"{origin}: {key} = {value!r} is not a path")
+        return Path(os.path.abspath(os.path.expanduser(value)))
+    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise UsageError(f"{origin}: {key} = {value!r} is not a whole number above 0")
+    return int(text)

@@ -1,0 +1,184 @@
+"""The one encrypted database: how it is opened, how it is written, and what its errors mean.
+
+Invariants: WAL with ``synchronous=FULL``; one writing connection per process behind a lock, a reading one per thread;
+temporary tables in memory; deleted content overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from pomnit.errors import DatabaseBusy, DatabaseDamaged, DiskFull, HomeError, PomnitError
+from pomnit.store.migrations import migrate
+
+CACHE_KIB = 32_768
+
+
+class Database:
+    """Connections to one database file. May be used from several threads."""
+
+    def __init__(self, path: Path, key: bytes, *, busy_s: int = 10) -> None:
+        """Opens ``path``, made and migrated when needed.
+
+        Raises:
+            DatabaseBusy, DatabaseDamaged, DiskFull, HomeError, HomeTooNew.
+        """
+        self.path, self._key, self._busy_ms = path, key, busy_s * 1000
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._opened: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # those of ended threads close by themselves
+        self._writing: int | None = None  # the thread inside a transaction
+        with self.errors():
+            self._writer = self._open()
+            if not self._writer.pragma("page_count"):  # new; an old one must open while another program writes it
+                self._writer.pragma("auto_vacuum", 2)  # incremental
+                self._writer.pragma("journal_mode", "wal")
+            self._writer.pragma("synchronous", "FULL")
+            migrate(self._writer)
+
+    def _open(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path))
+        try:
+            connection.set_busy_timeout(self._busy_ms)
+            connection.pragma("cipher", "chacha20")
+            connection.pragma("key", "raw:" + self._key.hex())
+            connection.pragma("temp_store", "MEMORY")
+            connection.pragma("secure_delete", 1)
+            connection.pragma("foreign_keys", 1)
+            connection.pragma("cache_size", -CACHE_KIB)
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # reads a page: is it ours at all?
+        except BaseException:
+            connection.close()
+            raise
+        self._opened.add(connection)  # without the lock, which a transaction holds: readers never wait for it
+        return connection
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The connection of this thread: the writing one inside its transaction, else its own reading one."""
+        if self._writing == threading.get_ident():
+            return self._writer
+        if not hasattr(self._local, "connection"):
+            with self.errors():
+                self._local.connection = self._open()
+                self._local.connection.pragma("query_only", 1)
+        own: apsw.Connection = self._local.connection
+        return own
+
+    def rows(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
+        """Gives all rows of a statement."""
+        with self.errors():
+            return self.connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """Gives the first row as a tuple, None when there is none."""
+        with self.errors():
+            return self.connection.execute(sql, values).fetchone()
+
+    def value(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """Gives the first value of the first row, None when there is none."""
+        row = self.row(sql, values)
+        return None if row is None else row[0]
+
+    def write(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> int:
+        """Runs a changing statement inside a transaction of this thread; gives the number of changed rows."""
+        assert self._writing == threading.get_ident(), "a write outside a transaction"
+        with self.errors():
+            self._writer.execute(sql, values).fetchall()
+            return self._writer.changes()
+
+    def insert(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> int:
+        """Runs an INSERT inside a transaction of this thread; gives the new row's id."""
+        self.write(sql, values)
+        return self._writer.last_insert_rowid()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything written inside is durable when this ends, or nothing is. Not nested."""
+        with self._lock:
+            if self._writing is not None:
+                raise RuntimeError("a transaction inside a transaction")
+            with self.errors():
+                self._writer.execute("BEGIN IMMEDIATE")
+            self._writing = threading.get_ident()
+            try:
+                yield
+                with self.errors():
+                    self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            finally:
+                self._writing = None
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads of this thread inside see the database as it was at the first of them."""
+        connection = self.connection
+        if connection is self._writer or connection.in_transaction:
+            yield
+            return
+        with self.errors():
+            connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+    def shrink(self) -> None:
+        """Gives freed pages back to the disk and empties the write-ahead log."""
+        with self._lock, self.errors():
+            self._writer.execute("PRAGMA incremental_vacuum").fetchall()
+            with contextlib.suppress(apsw.BusyError):  # a reader still needs the log; the next one will do it
+                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in list(self._opened):
+                connection.close()
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turns SQLite's errors into ours, each with what to do next."""
+        try:
+            yield
+        except (apsw.BusyError, apsw.LockedError) as error:
+            seconds = self._busy_ms // 1000
+            raise DatabaseBusy(
+                f"{self.path} has been in use by another program for more than {seconds} s; try again when it is done"
+            ) from error
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise DatabaseDamaged(
+                f"{self.path} does not read as a memory ({error}); restore it from a backup, "
+                "or move it away and add your files again"
+            ) from error
+        except apsw.FullError as error:
+            raise DiskFull(
+                f"no room left on the disk of {self.path.parent}; free some and run the command again"
+            ) from error
+        except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
+            raise _input_output(self.path, error) from error
+
+
+def _input_output(path: Path, error: apsw.Error) -> PomnitError:
+    if getattr(error, "oserror", 0) in (errno.ENOSPC, errno.EDQUOT) or _is_full(path):
+        return DiskFull(f"no room left on the disk of {path.parent}; free some and run the command again")
+    return HomeError(f"{path} cannot be used: {error}; check that you may read and write in {path.parent}")
+
+
+def _is_full(path: Path) -> bool:
+    import shutil
+
+    try:
+        return shutil.disk_usage(path.parent).free < 64 * 1024
+    except OSError:
+        return False

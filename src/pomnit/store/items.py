@@ -1,0 +1,322 @@
+"""Originals, items, sources and passages: the identity of what is remembered."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pomnit.errors import NotFound
+from pomnit.records import Item, Lang, Origin, Original, Passage, Place, Source, SourceKind
+from pomnit.store.database import Database
+from pomnit.store.ids import new_id, parse_id, show_id
+from pomnit.text.split import PlacedText, Span, places
+from pomnit.text.times import now
+
+_BOX_UNITS = 20_000  # boxes are stored as whole numbers of this: a quarter of a pixel of a 5K screen
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """A passage with what recall needs of it and records do not show."""
+
+    row: int
+    item_row: int
+    record: Passage  # without places
+    spans: Sequence[Span]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A passage as it is scored."""
+
+    row: int
+    item: int  # row
+    text: str
+    title: str  # of the item, with its first passage only
+    lang: Lang
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How much there is."""
+
+    items: dict[str, dict[str, int]]  # kind -> state -> number
+    passages: dict[str, int]  # language -> number
+
+
+class Items:
+    """The three tables of identity, and the passages."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    # Originals and sources
+
+    def by_digest(self, digest: str) -> int | None:
+        """Gives the row of the item with these bytes."""
+        row: int | None = self._db.value(
+            "SELECT item.id FROM item JOIN original ON original.id = item.original WHERE digest = ?", (digest,)
+        )
+        return row
+
+    def seen(self, uri: str, stamp: str) -> int | None:
+        """Gives the row of the item that lay at ``uri`` when the file there had this stamp, if it still counts."""
+        row: int | None = self._db.value(
+            "SELECT item FROM source WHERE uri = ? AND stamp = ? AND NOT gone", (uri, stamp)
+        )
+        return row
+
+    def insert(self, original: Original, *, kind: str, title: str, time: str) -> int:
+        """Stores an original and its item, waiting; gives the item's row."""
+        original_row = self._db.insert(
+            "INSERT INTO original (digest, size, media_type) VALUES (?, ?, ?)",
+            (original.digest, original.size, original.media_type),
+        )
+        return self._db.insert(
+            "INSERT INTO item (uid, original, kind, title, time, added, state) VALUES (?, ?, ?, ?, ?, ?, 'waiting')",
+            (new_id(), original_row, kind, title, time, now()),
+        )
+
+    def add_source(self, item: int, kind: SourceKind, uri: str, stamp: str | None) -> None:
+        """Notes that the item was seen at ``uri``; what lay there before is gone, and superseded if nowhere else."""
+        at = now()
+        self._db.write(
+            """INSERT INTO source (item, kind, uri, stamp, first_seen, last_seen)
+               VALUES (:item, :kind, :uri, :stamp, :at, :at)
+               ON CONFLICT (item, uri) DO UPDATE SET stamp = :stamp, last_seen = :at, gone = 0""",
+            {"item": item, "kind": kind, "uri": uri, "stamp": stamp, "at": at},
+        )
+        for (old,) in self._db.rows("SELECT item FROM source WHERE uri = ? AND item <> ? AND NOT gone", (uri, item)):
+            self._db.write("UPDATE source SET gone = 1, last_seen = ? WHERE uri = ? AND item = ?", (at, uri, old))
+            if not self._db.value("SELECT 1 FROM source WHERE item = ? AND NOT gone", (old,)):
+                self._supersede(old)
+        self._db.write(
+            """UPDATE item SET state = CASE WHEN reason IS NOT NULL THEN 'failed'
+                   WHEN EXISTS (SELECT 1 FROM passage WHERE passage.item = item.id) THEN 'ready' ELSE 'waiting' END
+               WHERE id = ? AND state = 'superseded'""",
+            (item,),
+        )
+
+    def _supersede(self, item: int) -> None:
+        """Marks an item replaced. What of it was not read and not kept is nowhere any more: nothing is left to do."""
+        self._db.write("UPDATE item SET state = 'superseded' WHERE id = ?", (item,))
+        if self.is_unread(item) and self.files(item)[0] is None:
+            self._db.write("DELETE FROM task WHERE item = ?", (item,))
+
+    def is_unread(self, item: int) -> bool:
+        """Tells whether an item has no text yet; an item that was read has at least one passage."""
+        return self._db.value("SELECT 1 FROM passage WHERE item = ?", (item,)) is None
+
+    def file_uris(self, item: int) -> list[str]:
+        """Gives the places where the item's bytes may still lie, the last seen first."""
+        return [
+            uri
+            for (uri,) in self._db.rows(
+                "SELECT uri FROM source WHERE item = ? AND kind = 'file' ORDER BY gone, last_seen DESC", (item,)
+            )
+        ]
+
+    def original(self, item: int) -> Original:
+        """Gives the original of an item's row."""
+        return Original(
+            *self._db.row(
+                """SELECT digest, size, media_type FROM original JOIN item ON item.original = original.id
+                   WHERE item.id = ?""",
+                (item,),
+            )
+        )
+
+    def files(self, item: int) -> tuple[str | None, str | None]:
+        """Gives the names of the kept bytes and of the preview of an item."""
+        kept, preview = self._db.row(
+            "SELECT kept, preview FROM original JOIN item ON item.original = original.id WHERE item.id = ?", (item,)
+        )
+        return kept, preview
+
+    def set_file(self, item: int, column: str, name: str) -> None:
+        """Names the file that holds the kept bytes ("kept") or the preview ("preview") of an item."""
+        assert column in ("kept", "preview")
+        self._db.write(
+            f"UPDATE original SET {column} = ? WHERE id = (SELECT original FROM item WHERE id = ?)",  # noqa: S608
+            (name, item),
+        )
+
+    def file_names(self) -> set[str]:
+        """Gives the names of all files that some row names."""
+        rows = self._db.rows("SELECT kept, preview FROM original WHERE kept IS NOT NULL OR preview IS NOT NULL")
+        return {name for pair in rows for name in pair if name}
+
+    # Items
+
+    def update(self, item: int, *, title: str | None = None, time: str | None = None) -> None:
+        """Sets what a reader found out about an item."""
+        self._db.write(
+            "UPDATE item SET title = coalesce(?, title), time = coalesce(?, time) WHERE id = ?", (title, time, item)
+        )
+
+    def set_state(self, items: Iterable[int], state: str, reason: str | None = None) -> None:
+        """Sets the state of items, but a superseded one stays superseded."""
+        for item in items:
+            self._db.write(
+                "UPDATE item SET state = iif(state = 'superseded', state, ?), reason = ? WHERE id = ?",
+                (state, reason, item),
+            )
+
+    def recover(self) -> None:
+        """Lets what a dead owner was working on wait again."""
+        self._db.write("UPDATE item SET state = 'waiting' WHERE state = 'working'")
+
+    def counts(self) -> Counts:
+        """Gives how many items there are by kind and state, and how many passages by language."""
+        items: dict[str, dict[str, int]] = {}
+        for kind, state, n in self._db.rows("SELECT kind, state, count(*) FROM item GROUP BY kind, state"):
+            items.setdefault(kind, {})[state] = n
+        return Counts(items, dict(self._db.rows("SELECT lang, count(*) FROM passage GROUP BY lang")))
+
+    def row_of(self, uid: str) -> int:
+        """Gives the row of an item by its id or by the beginning of it that only one item has.
+
+        Raises:
+            NotFound: no item, or several.
+        """
+        if raw := parse_id(uid):
+            row = self._db.value("SELECT id FROM item WHERE uid = ?", (raw,))
+            if row is None:
+                raise NotFound(f"there is no item {uid}; `pomnit search` shows the ids of what is there")
+            return int(row)
+        digits = uid.replace("-", "").lower()
+        if not 4 <= len(digits) < 32 or not all(c in "0123456789abcdef" for c in digits):
+            raise NotFound(f"{uid!r} is not an id; `pomnit search` shows the ids of what is there")
+        low, high = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
+        rows = self._db.rows("SELECT id FROM item WHERE uid BETWEEN ? AND ? LIMIT 2", (low, high))
+        if len(rows) != 1:
+            raise NotFound(f"{'several items begin' if rows else 'no item begins'} with {uid}")
+        return int(rows[0][0])
+
+    def records(self, rows: Sequence[int]) -> dict[int, Item]:
+        """Gives the records of items by row; a row that is gone is absent."""
+        wanted = json.dumps(list(rows))
+        sources: dict[int, list[Source]] = {}
+        for item, kind, uri, first, last, app, window, gone in self._db.rows(
+            """SELECT item, kind, uri, first_seen, last_seen, app, window, gone FROM source
+               WHERE item IN (SELECT value FROM json_each(?)) ORDER BY gone, last_seen DESC, id""",
+            (wanted,),
+        ):
+            sources.setdefault(item, []).append(Source(kind, uri, first, last, app, window, bool(gone)))
+        return {
+            row: Item(
+                id=show_id(uid),
+                kind=kind,
+                title=title,
+                time=time,
+                added=added,
+                state=state,
+                original=Original(digest, size, media_type),
+                sources=tuple(sources.get(row, ())),
+                reason=reason,
+            )
+            for row, uid, kind, title, time, added, state, reason, digest, size, media_type in self._db.rows(
+                """SELECT item.id, uid, kind, title, time, added, state, reason, digest, size, media_type
+                   FROM item JOIN original ON original.id = item.original
+                   WHERE item.id IN (SELECT value FROM json_each(?))""",
+                (wanted,),
+            )
+        }
+
+    def remove(self, item: int) -> None:
+        """Takes an item, its sources, tasks and original away; its passages must be gone."""
+        original = self._db.value("SELECT original FROM item WHERE id = ?", (item,))
+        self._db.write("DELETE FROM item WHERE id = ?", (item,))
+        self._db.write("DELETE FROM original WHERE id = ?", (original,))
+
+    def forget_digest(self, name: str) -> None:
+        """Leaves the keyed digest of forgotten bytes behind."""
+        self._db.write("INSERT OR IGNORE INTO forgotten VALUES (?, ?)", (name, now()))
+
+    def was_forgotten(self, name: str) -> bool:
+        """Tells whether these bytes were forgotten."""
+        return self._db.value("SELECT 1 FROM forgotten WHERE name = ?", (name,)) is not None
+
+    def unforget(self, name: str) -> None:
+        """Lets forgotten bytes come back."""
+        self._db.write("DELETE FROM forgotten WHERE name = ?", (name,))
+
+    # Passages
+
+    def add_passage(self, item: int, ordinal: int, placed: PlacedText, lang: Lang, origin: Origin = "read") -> int:
+        """Stores one passage; gives its row."""
+        return self._db.insert(
+            "INSERT INTO passage (uid, item, ordinal, text, lang, origin, spans) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (new_id(), item, ordinal, placed.text, lang, origin, pack_spans(placed.spans)),
+        )
+
+    def passage_rows(self, item: int) -> list[int]:
+        """Gives the rows of an item's passages in order."""
+        return [r for (r,) in self._db.rows("SELECT id FROM passage WHERE item = ? ORDER BY ordinal", (item,))]
+
+    def passages(self, rows: Sequence[int]) -> list[StoredPassage]:
+        """Gives passages by row, in that order; a row that is gone is absent."""
+        found = {
+            row: StoredPassage(
+                row,
+                item,
+                Passage(show_id(uid), show_id(item_uid), ordinal, text, lang, (), origin),
+                unpack_spans(spans),
+            )
+            for row, uid, item, item_uid, ordinal, text, lang, origin, spans in self._db.rows(
+                """SELECT passage.id, passage.uid, item, item.uid, ordinal, text, lang, origin, spans
+                   FROM passage JOIN item ON item.id = passage.item
+                   WHERE passage.id IN (SELECT value FROM json_each(?))""",
+                (json.dumps(list(rows)),),
+            )
+        }
+        return [found[row] for row in rows if row in found]
+
+    def candidates(self, rows: Sequence[int]) -> list[Candidate]:
+        """Gives what scoring needs of passages, in no order."""
+        return [
+            Candidate(*values)
+            for values in self._db.rows(
+                """SELECT passage.id, item, text, iif(ordinal = 0, title, ''), lang
+                   FROM passage JOIN item ON item.id = passage.item
+                   WHERE passage.id IN (SELECT value FROM json_each(?))""",
+                (json.dumps(list(rows)),),
+            )
+        ]
+
+    def remove_passages(self, item: int) -> None:
+        """Takes the passages of an item away; their words and vectors must be gone."""
+        self._db.write("DELETE FROM passage WHERE item = ?", (item,))
+
+
+def with_places(stored: StoredPassage, spans: Sequence[Span] | None = None) -> Passage:
+    """Gives the passage's record with the places of ``spans``, by default of the whole passage."""
+    r = stored.record
+    where = places(stored.spans if spans is None else spans)
+    return Passage(r.id, r.item, r.ordinal, r.text, r.lang, where, r.origin)
+
+
+def pack_spans(spans: Sequence[Span]) -> bytes:
+    """Gives spans as compressed JSON: rows of start, length, then place fields, trailing nulls left out."""
+    rows = []
+    for span in spans:
+        p = span.place
+        box = [round(v * _BOX_UNITS) for v in p.box] if p.box else None
+        row: list[Any] = [span.start, span.end - span.start, box, p.page, p.line, p.start_s, p.end_s]
+        while row[-1] is None:
+            row.pop()
+        rows.append(row)
+    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode())
+
+
+def unpack_spans(packed: bytes) -> list[Span]:
+    """Gives back what ``pack_spans`` packed, boxes to 1/20000."""
+    spans = []
+    for row in json.loads(zlib.decompress(packed)):
+        start, length, box, page, line, start_s, end_s = row + [None] * (7 - len(row))
+        where = tuple(v / _BOX_UNITS for v in box) if box else None
+        spans.append(Span(start, start + length, Place(page, line, where, start_s, end_s)))
+    return spans

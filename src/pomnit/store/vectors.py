@@ -1,0 +1,198 @@
+"""Vectors: int8 rows in the database, and one sign bit per dimension in memory to find which rows to look at.
+
+A vector *v* of unit length is stored as ``codes = round(v / scale)`` with ``scale = max|v| / 127``. Block *n* of a
+space holds the signs of the passages n*4096 to n*4096+4095; only the newest is not stored but made from the rows, so
+that adding one vector does not write a block. Blocks are a cache of the rows: ``rebuild`` makes them again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pomnit.store.database import Database
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pomnit.models.cards import EncoderCard
+
+BLOCK_BITS = 12
+SPACE_BITS = 40  # a passage's row is below 2**40
+
+
+class Vectors:
+    """All vectors of one memory."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def space(self, card: EncoderCard, precision: str) -> int | None:
+        """Gives the space of a card at one precision; None when nothing was ever embedded with it."""
+        row: int | None = self._db.value(
+            "SELECT id FROM space WHERE card = ? AND precision = ?", (card.name, precision)
+        )
+        return row
+
+    def make_space(self, card: EncoderCard, precision: str) -> int:
+        """Gives the space of a card at one precision, made when it is new."""
+        found = self.space(card, precision)
+        if found is not None:
+            return found
+        return self._db.insert(
+            "INSERT INTO space (card, precision, dimensions) VALUES (?, ?, ?)", (card.name, precision, card.dimensions)
+        )
+
+    def put(self, space: int, passages: Sequence[int], vectors: NDArray[np.float32]) -> None:
+        """Stores unit vectors (n, dimensions), float32 without NaN, and keeps the blocks true."""
+        if not len(passages):
+            return
+        newest = self._newest_block(space)
+        self._count_change()
+        codes, scales = quantise(vectors)
+        for passage, code, scale in zip(passages, codes, scales, strict=True):
+            self._db.write(
+                "INSERT OR REPLACE INTO vector VALUES (?, ?, ?)", (_key(space, passage), float(scale), code.tobytes())
+            )
+        touched = {p >> BLOCK_BITS for p in passages}
+        # A block that got older than the newest one is complete; one that was stored has changed.
+        for block in {b for b in touched | {newest} if b < self._newest_block(space)}:
+            self._store_block(space, block)
+
+    def remove(self, passages: Sequence[int]) -> int:
+        """Takes the vectors of passages out of every space; gives how many there were."""
+        removed = 0
+        self._count_change()
+        for (space,) in self._db.rows("SELECT id FROM space"):
+            blocks = set()
+            for passage in passages:
+                n = self._db.write("DELETE FROM vector WHERE id = ?", (_key(space, passage),))
+                removed += n
+                if n:
+                    blocks.add(passage >> BLOCK_BITS)
+            for block in blocks:
+                if self._db.value("SELECT 1 FROM sign_block WHERE id = ?", (_key(space, block),)):
+                    self._store_block(space, block)
+        return removed
+
+    def rebuild(self) -> None:
+        """Makes all blocks again from the rows."""
+        self._db.write("DELETE FROM sign_block")
+        for (space,) in self._db.rows("SELECT id FROM space"):
+            newest = self._newest_block(space)
+            rows = self._db.rows(
+                "SELECT DISTINCT (id & ?) >> ? FROM vector WHERE id BETWEEN ? AND ?",
+                (_key(1, 0) - 1, BLOCK_BITS, _key(space, 0), _key(space + 1, 0) - 1),
+            )
+            for (block,) in rows:
+                if block < newest:
+                    self._store_block(space, block)
+
+    def version(self) -> int:
+        """Gives a number that changes with every change of the vectors, in whatever process."""
+        return int(self._db.value("SELECT value FROM meta WHERE key = 'vectors'") or 0)
+
+    def _count_change(self) -> None:
+        self._db.write("INSERT INTO meta VALUES ('vectors', 1) ON CONFLICT DO UPDATE SET value = value + 1")
+
+    def missing(self, space: int, passages: Sequence[int]) -> list[int]:
+        """Gives those of ``passages`` that have no vector in the space."""
+        have = self._have(space, passages)
+        return [p for p in passages if p not in have]
+
+    def count(self, space: int) -> int:
+        """Gives the number of vectors of a space."""
+        return int(
+            self._db.value(
+                "SELECT count(*) FROM vector WHERE id BETWEEN ? AND ?", (_key(space, 0), _key(space + 1, 0) - 1)
+            )
+        )
+
+    def signs(self, space: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Gives the passages (n,) of a space and their sign bits (n, dimensions / 8), packed."""
+        dimensions = int(self._db.value("SELECT dimensions FROM space WHERE id = ?", (space,)))
+        passages: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        signs: list[NDArray[np.uint8]] = [np.empty((0, dimensions // 8), np.uint8)]
+        newest = self._newest_block(space)
+        for ids, packed in self._db.rows(
+            "SELECT passages, signs FROM sign_block WHERE id >= ? AND id < ? ORDER BY id",
+            (_key(space, 0), _key(space, newest)),
+        ):
+            passages.append(np.frombuffer(ids, np.int64))
+            signs.append(np.frombuffer(packed, np.uint8).reshape(-1, dimensions // 8))
+        tail, codes, _ = self._range(space, newest << BLOCK_BITS, (newest + 1) << BLOCK_BITS)
+        if len(tail):
+            passages.append(tail)
+            signs.append(sign_bits(codes))
+        return np.concatenate(passages), np.concatenate(signs)
+
+    def fetch(self, space: int, passages: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Gives those passages that have a vector, and the vectors (n, dimensions), float32, in the same order."""
+        low = _key(space, 0)
+        rows = self._db.rows(
+            "SELECT id, scale, codes FROM vector WHERE id IN (SELECT value + ? FROM json_each(?))",
+            (low, json.dumps([int(p) for p in passages])),
+        )
+        ids, codes, scales = _arrays(rows, low)
+        return ids, codes.astype(np.float32) * scales[:, None]
+
+    # Inside
+
+    def _have(self, space: int, passages: Sequence[int]) -> set[int]:
+        low = _key(space, 0)
+        rows = self._db.rows(
+            "SELECT id FROM vector WHERE id IN (SELECT value + ? FROM json_each(?))",
+            (low, json.dumps([int(p) for p in passages])),
+        )
+        return {row - low for (row,) in rows}
+
+    def _newest_block(self, space: int) -> int:
+        """Gives the number of the block that holds the newest passage, 0 when there is none."""
+        low = _key(space, 0)
+        newest = self._db.value("SELECT max(id) FROM vector WHERE id BETWEEN ? AND ?", (low, _key(space + 1, 0) - 1))
+        return 0 if newest is None else (int(newest) - low) >> BLOCK_BITS
+
+    def _range(
+        self, space: int, first: int, end: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float32]]:
+        low = _key(space, 0)
+        rows = self._db.rows(
+            "SELECT id, scale, codes FROM vector WHERE id >= ? AND id < ? ORDER BY id", (low + first, low + end)
+        )
+        return _arrays(rows, low)
+
+    def _store_block(self, space: int, block: int) -> None:
+        passages, codes, _ = self._range(space, block << BLOCK_BITS, (block + 1) << BLOCK_BITS)
+        if not len(passages):
+            self._db.write("DELETE FROM sign_block WHERE id = ?", (_key(space, block),))
+            return
+        self._db.write(
+            "INSERT OR REPLACE INTO sign_block VALUES (?, ?, ?)",
+            (_key(space, block), passages.tobytes(), sign_bits(codes).tobytes()),
+        )
+
+
+def _key(space: int, number: int) -> int:
+    return (space << SPACE_BITS) + int(number)
+
+
+def _arrays(
+    rows: list[tuple[int, float, bytes]], low: int
+) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float32]]:
+    ids = np.array([r[0] - low for r in rows], np.int64)
+    codes = np.frombuffer(b"".join(r[2] for r in rows), np.int8).reshape(len(rows), len(rows[0][2]) if rows else 0)
+    return ids, codes, np.array([r[1] for r in rows], np.float32)
+
+
+def quantise(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Gives int8 codes (n, d) and scales (n,), float32, with ``vectors`` about ``codes * scales``."""
+    scales = np.maximum(np.abs(vectors).max(axis=1), 1e-12).astype(np.float32) / np.float32(127)
+    return np.rint(vectors / scales[:, None]).astype(np.int8), scales
+
+
+def sign_bits(values: NDArray[np.int8] | NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Gives one bit per dimension (n, d / 8): set where the value is above zero."""
+    return np.packbits(values > 0, axis=1)

@@ -1,0 +1,117 @@
+"""Where is everything, and who said so?"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pomnit.errors import UsageError
+from pomnit.settings import Settings
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "settings.toml"
+
+
+def load(file: Path, toml: str = "", environ: dict[str, str] | None = None, **flags: object) -> Settings:
+    file.write_text(toml, "utf-8")
+    return Settings.load(environ=environ or {}, file=file, **flags)
+
+
+@pytest.mark.parametrize(
+    ("toml", "environ", "flags", "threads"),
+    [
+        ("threads = 3", {"POMNIT_THREADS": "4"}, {"threads": 5}, 5),
+        ("threads = 3", {"POMNIT_THREADS": "4"}, {}, 4),
+        ("threads = 3", {"POMNIT_THREADS": "4"}, {"threads": None}, 4),
+        ("threads = 3", {}, {}, 3),
+        ("threads = 3", {"POMNIT_THREADS": ""}, {}, 3),
+        ("", {}, {"threads": "5"}, 5),
+    ],
+)
+def test_the_strongest_origin_wins(file, toml, environ, flags, threads):
+    assert load(file, toml, environ, **flags).threads == threads
+
+
+def test_without_any_origin_defaults_are_in_force(file):
+    assert Settings.load(environ={}, file=file) == Settings()
+    assert Settings.load(environ={}, file=file / "below" / "a file") == Settings()
+    assert load(file, "") == Settings()
+
+
+def test_origins_of_different_keys_are_put_together(file, tmp_path):
+    found = load(file, f'home = "{tmp_path}/a"\nbusy_s = 3', {"POMNIT_KEY": "file"}, precision="fp32")
+    assert (found.home, found.busy_s, found.key, found.precision) == (tmp_path / "a", 3, "file", "fp32")
+
+
+@pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Settings)])
+def test_every_setting_can_come_from_the_environment(file, name):
+    value = {"key": "keychain", "precision": "fp32"}.get(
+        name, "/7777" if "Path" in str(Settings.__annotations__[name]) else "7777"
+    )
+    found = getattr(load(file, "", {f"POMNIT_{name.upper()}": value}), name)
+    assert str(found) == value
+    assert found != getattr(Settings(), name)
+
+
+def test_paths_are_absolute_with_the_home_folder_expanded(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    found = load(file, 'home = "~/память"', {"POMNIT_CACHE": "relative/../cache"}, model=Path("m"))
+    assert found.home == tmp_path / "память"
+    assert found.cache == tmp_path / "cache"
+    assert found.model == tmp_path / "m"
+
+
+@pytest.mark.parametrize(
+    ("toml", "environ", "flags", "named"),
+    [
+        ("thread = 3", {}, {}, ["settings.toml", "'thread'", "threads"]),
+        ("", {}, {"colour": "red"}, ["an argument", "'colour'"]),
+        ('threads = "many"', {}, {}, ["settings.toml", "threads", "'many'"]),
+        ("", {"POMNIT_THREADS": "0"}, {}, ["environment", "threads", "'0'"]),
+        ("", {"POMNIT_BUSY_S": "-1"}, {}, ["environment", "busy_s", "'-1'"]),
+        ("", {}, {"threads": []}, ["an argument", "threads", "[]"]),
+        ("threads = 2.5", {}, {}, ["settings.toml", "threads", "2.5"]),
+        ("threads = true", {}, {}, ["settings.toml", "threads", "True"]),
+        ("", {"POMNIT_KEY": "nowhere"}, {}, ["environment", "key", "'nowhere'", "keychain"]),
+        ("precision = 8", {}, {}, ["settings.toml", "precision", "8", "int8"]),
+        ("precision = ['int8']", {}, {}, ["settings.toml", "precision"]),
+        ("home = 5", {}, {}, ["settings.toml", "home", "5"]),
+        ("home = ['/a']", {}, {}, ["settings.toml", "home", "/a"]),
+        ('home = ""', {}, {}, ["settings.toml", "home", "''"]),
+        ('home = "a\\u0000b"', {}, {}, ["settings.toml", "home"]),
+        ("[home]\npath = '/a'", {}, {}, ["settings.toml", "home"]),
+        ("threads = ", {}, {}, ["settings.toml"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_key_value_and_origin(file, toml, environ, flags, named):
+    with pytest.raises(UsageError) as caught:
+        load(file, toml, environ, **flags)
+    assert all(part in str(caught.value) for part in named), str(caught.value)
+
+
+def test_a_weaker_origin_is_checked_though_a_stronger_one_wins(file):
+    with pytest.raises(UsageError, match="threads"):
+        load(file, 'threads = "many"', {}, threads=2)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"threads = 1\nthreads = 2\n"])
+def test_a_file_that_is_no_toml_is_refused_by_name(file, content):
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"settings\.toml"):
+        Settings.load(environ={}, file=file)
+
+
+def test_a_folder_instead_of_the_file_is_refused_by_name(file):
+    file.mkdir()
+    with pytest.raises(UsageError, match=r"settings\.toml"):
+        Settings.load(environ={}, file=file)
+
+
+def test_settings_do_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().threads = 2
