@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pomnit.errors import EngineError
 from pomnit.governor.leases import Governor
 from pomnit.records import Hit, Leg, SearchResult, Unindexed
-from pomnit.search.marks import find, snippet, spans_of
+from pomnit.search.marks import find, snippet
 from pomnit.search.query import Understood, moment
 from pomnit.search.words import WordsLeg, contains
 from pomnit.store import Store, filters
@@ -156,20 +156,16 @@ def _hits(store: Store, query: Understood, groups: list[list[Scored]]) -> tuple[
     stems, words = {w.stem for w in query.words}, [w.text for w in query.words]
     hits = []
     for group in groups:
-        passages = []
         best = group[0]
-        for one in group[:PASSAGES_OF_A_HIT]:
-            passage = stored[one.candidate.row]
-            spans = spans_of(passage.spans, find(passage.record.text, stems, words))
-            passages.append(with_places(passage, spans or None))
-        text = passages[0].text
+        passages = [stored[one.candidate.row] for one in group[:PASSAGES_OF_A_HIT]]
+        found = [find(passage.record.text, stems, words) for passage in passages]
         hits.append(
             Hit(
                 item=records[best.candidate.item],
                 score=round(best.score, 4),
                 legs=best.legs,
-                passages=tuple(passages),
-                snippet=snippet(text, find(text, stems, words)),
+                passages=tuple(with_places(*pair) for pair in zip(passages, found, strict=True)),
+                snippet=snippet(best.candidate.text, found[0]),
             )
         )
     return tuple(hits)

@@ -239,20 +239,6 @@ def test_the_named_folder_is_found_before_the_systems_and_only_when_both_languag
     assert ocr_tesseract.installed_languages(named) == ("eng",)
 
 
-@pytest.mark.parametrize(
-    ("read", "meant"),
-    [
-        ("сontext", "context"),  # a Cyrillic с in a Latin word
-        ("Mосква", "Москва"),  # a Latin M in a Russian word
-        ("USB-кабель", "USB-кабель"),
-        ("Wi-Fiроутер", "Wi-Fiроутер"),  # neither alphabet alone could write the run
-        ("memory", "memory"),
-    ],
-)
-def test_look_alikes_inside_a_word_take_the_alphabet_of_the_word(read: str, meant: str) -> None:
-    assert ocr_tesseract.one_alphabet(read) == meant
-
-
 def test_a_line_that_the_layout_skipped_is_offered_again_and_one_that_was_read_is_not() -> None:
     page = flatten.prepare(screen("screen_light"))
     assert page is not None

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from pomnit.errors import UsageError
 from pomnit.records import MARK_CLOSE, MARK_OPEN, Place
-from pomnit.search.marks import SNIPPET, find, snippet, spans_of
+from pomnit.search.marks import SNIPPET, find, snippet
 from pomnit.search.query import understand
+from pomnit.store.spans import pack, unpack
 from pomnit.text.split import Span
 
 
@@ -105,8 +106,8 @@ def test_found_words_are_in_order_and_apart(text, query):
 
 def test_the_places_of_found_words_are_those_that_hold_them():
     spans = [Span(i * 10, i * 10 + 5, Place(line=i)) for i in range(5)]
-    assert spans_of(spans, [(10, 15), (12, 13), (29, 31)]) == [spans[1], spans[3]]
-    assert spans_of(spans, [(3, 12)]) == [spans[0], spans[1]]
-    assert spans_of(spans, [(5, 10), (45, 50)]) == []
-    assert spans_of(spans, []) == []
-    assert spans_of([], [(0, 5)]) == []
+    assert unpack(pack(spans), [(10, 15), (12, 13), (29, 31)]) == [spans[1], spans[3]]
+    assert unpack(pack(spans), [(3, 12)]) == [spans[0], spans[1]]
+    assert unpack(pack(spans), [(5, 10), (45, 50)]) == []
+    assert unpack(pack(spans), []) == []
+    assert unpack(pack([]), [(0, 5)]) == []

@@ -14,7 +14,7 @@ from pomnit.errors import DatabaseBusy, DatabaseDamaged, HomeError, HomeTooNew
 from pomnit.models.cards import ALL_MINILM_L6_V2 as CARD
 from pomnit.records import Original, Place
 from pomnit.store import Store, migrations, words
-from pomnit.store.items import pack_spans, unpack_spans
+from pomnit.store.spans import pack, unpack
 from pomnit.store.vectors import quantise
 from pomnit.text.split import PlacedText, Span
 
@@ -282,4 +282,4 @@ _PLACES = st.builds(
 
 @given(st.lists(st.builds(lambda a, n, p: Span(a, a + n, p), st.integers(0, 999), st.integers(0, 99), _PLACES)))
 def test_packed_spans_come_back(spans):
-    assert unpack_spans(pack_spans(spans)) == spans
+    assert unpack(pack(spans)) == spans

@@ -25,6 +25,7 @@ from pomnit.engines.flatten import PLAIN_RUN, Bits, bounded, cell_size, differen
 from pomnit.engines.protocols import Line, Word
 from pomnit.errors import EngineError, EngineMissing
 from pomnit.records import Box
+from pomnit.text.alphabets import one_alphabet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -336,12 +337,6 @@ def _certainty(line: Line) -> float:
 
 # --- words ------------------------------------------------------------------------------------------------------
 
-_LATIN = "ABCEHKMOPTXYaceopxyëË"
-_CYRILLIC = "АВСЕНКМОРТХУасеорхуёЁ"
-_TO_LATIN = str.maketrans(_CYRILLIC, _LATIN)
-_TO_CYRILLIC = str.maketrans(_LATIN, _CYRILLIC)
-_LETTERS = re.compile(r"[^\W\d_]+")
-_ALPHABETS = re.compile(r"[A-Za-zëË]"), re.compile(r"[А-Яа-яёЁ]")
 _GROUPED_NUMBER = re.compile(r"\D{0,2}(\d{4,12})(?:[.,]\d{1,2})?\D{0,2}")
 _RULE = re.compile(r"([^\W\d_])\1{5,}")  # "======" is read as a row of one letter
 
@@ -354,26 +349,6 @@ def is_noise(text: str, confidence: float) -> bool:
     if sum(letter.isalnum() for letter in text) < 3:
         return confidence < 0.5
     return confidence < 0.7 and _RULE.search(text.lower()) is not None
-
-
-def one_alphabet(text: str) -> str:
-    """Gives ``text`` with the letters of each run in one alphabet, where look-alikes of the other slipped in.
-
-    "сontext" with a Cyrillic с becomes Latin, since n and t have no Cyrillic twin. A run that only twins could make
-    either (or neither) goes by the alphabet that most of its letters are of, or stays.
-    """
-    return _LETTERS.sub(lambda run: _one_alphabet(run[0]), text)
-
-
-def _one_alphabet(run: str) -> str:
-    latin, cyrillic = (len(alphabet.findall(run)) for alphabet in _ALPHABETS)
-    if not latin or not cyrillic:
-        return run
-    as_latin, as_cyrillic = run.translate(_TO_LATIN), run.translate(_TO_CYRILLIC)
-    can_be_latin, can_be_cyrillic = not _ALPHABETS[1].search(as_latin), not _ALPHABETS[0].search(as_cyrillic)
-    if can_be_latin and can_be_cyrillic:
-        return as_latin if latin > cyrillic else as_cyrillic
-    return as_latin if can_be_latin else as_cyrillic if can_be_cyrillic else run
 
 
 def _words(text: str, pixels: Pixels, confidence: float, page: NDArray[np.uint8]) -> list[Word]:

@@ -6,14 +6,12 @@ import re
 from collections.abc import Collection, Sequence
 
 from pomnit.records import MARK_CLOSE, MARK_OPEN
-from pomnit.text.split import Span
+from pomnit.store.spans import Range
 from pomnit.text.words import fold, tokens
 
 SNIPPET = 200  # characters
 _LEAD = 40  # characters shown before the first found word
 _MIN_PREFIX = 5  # letters that two forms of a word share when stemming keeps them apart
-
-Range = tuple[int, int]
 
 
 def find(text: str, stems: Collection[str], words: Collection[str]) -> list[Range]:
@@ -76,15 +74,3 @@ def _after_newline(text: str, start: int, first: int) -> int:
 
 def _plain(text: str) -> str:
     return re.sub(f"[{MARK_OPEN}{MARK_CLOSE}]", lambda m: "[" if m.group() == MARK_OPEN else "]", text)
-
-
-def spans_of(spans: Sequence[Span], ranges: Sequence[Range]) -> list[Span]:
-    """Gives the spans that hold the found words."""
-    found = []
-    i = 0
-    for span in spans:
-        while i < len(ranges) and ranges[i][1] <= span.start:
-            i += 1
-        if i < len(ranges) and ranges[i][0] < span.end:
-            found.append(span)
-    return found

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pomnit.errors import NotFound
-from pomnit.records import Item, Lang, Origin, Original, Passage, Place, Source, SourceKind
+from pomnit.records import Item, Lang, Origin, Original, Passage, Source, SourceKind
+from pomnit.store import spans
 from pomnit.store.database import Database
 from pomnit.store.ids import new_id, parse_id, show_id
-from pomnit.text.split import PlacedText, Span, places
+from pomnit.store.spans import Range
+from pomnit.text.split import PlacedText, places
 from pomnit.text.times import now
-
-_BOX_UNITS = 20_000  # boxes are stored as whole numbers of this: a quarter of a pixel of a 5K screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class StoredPassage:
     row: int
     item_row: int
     record: Passage  # without places
-    spans: Sequence[Span]
+    packed: bytes  # see spans.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +248,7 @@ class Items:
         """Stores one passage; gives its row."""
         return self._db.insert(
             "INSERT INTO passage (uid, item, ordinal, text, lang, origin, spans) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (new_id(), item, ordinal, placed.text, lang, origin, pack_spans(placed.spans)),
+            (new_id(), item, ordinal, placed.text, lang, origin, spans.pack(placed.spans)),
         )
 
     def passage_rows(self, item: int) -> list[int]:
@@ -264,9 +262,9 @@ class Items:
                 row,
                 item,
                 Passage(show_id(uid), show_id(item_uid), ordinal, text, lang, (), origin),
-                unpack_spans(spans),
+                packed,
             )
-            for row, uid, item, item_uid, ordinal, text, lang, origin, spans in self._db.rows(
+            for row, uid, item, item_uid, ordinal, text, lang, origin, packed in self._db.rows(
                 """SELECT passage.id, passage.uid, item, item.uid, ordinal, text, lang, origin, spans
                    FROM passage JOIN item ON item.id = passage.item
                    WHERE passage.id IN (SELECT value FROM json_each(?))""",
@@ -292,31 +290,8 @@ class Items:
         self._db.write("DELETE FROM passage WHERE item = ?", (item,))
 
 
-def with_places(stored: StoredPassage, spans: Sequence[Span] | None = None) -> Passage:
-    """Gives the passage's record with the places of ``spans``, by default of the whole passage."""
+def with_places(stored: StoredPassage, ranges: Sequence[Range] = ()) -> Passage:
+    """Gives the passage's record with the places of the words in ``ranges`` of its text, else of all of it."""
     r = stored.record
-    where = places(stored.spans if spans is None else spans)
-    return Passage(r.id, r.item, r.ordinal, r.text, r.lang, where, r.origin)
-
-
-def pack_spans(spans: Sequence[Span]) -> bytes:
-    """Gives spans as compressed JSON: rows of start, length, then place fields, trailing nulls left out."""
-    rows = []
-    for span in spans:
-        p = span.place
-        box = [round(v * _BOX_UNITS) for v in p.box] if p.box else None
-        row: list[Any] = [span.start, span.end - span.start, box, p.page, p.line, p.start_s, p.end_s]
-        while row[-1] is None:
-            row.pop()
-        rows.append(row)
-    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode())
-
-
-def unpack_spans(packed: bytes) -> list[Span]:
-    """Gives back what ``pack_spans`` packed, boxes to 1/20000."""
-    spans = []
-    for row in json.loads(zlib.decompress(packed)):
-        start, length, box, page, line, start_s, end_s = row + [None] * (7 - len(row))
-        where = tuple(v / _BOX_UNITS for v in box) if box else None
-        spans.append(Span(start, start + length, Place(page, line, where, start_s, end_s)))
-    return spans
+    found = spans.unpack(stored.packed, ranges) if ranges else []
+    return Passage(r.id, r.item, r.ordinal, r.text, r.lang, places(found or spans.unpack(stored.packed)), r.origin)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import Stemmer
 
+from pomnit.text.alphabets import one_alphabet
+
 ANALYSER = "1"
 
 # Letters and digits of any script, with the combining marks that follow them (file names on macOS are decomposed).
@@ -22,14 +24,6 @@ _GROUPED = re.compile(r"(?<![\w.,])\d{1,3}(?:[ \u00a0\u202f,.]\d{3})+(?!\d)")
 _TWO_RUNS = re.compile(r"([^\W\d_]+)(\d+)|(\d+)([^\W\d_]+)")
 _SEPARATORS = re.compile(r"\D+")
 _LONGEST = 64  # characters of a word that are indexed; hashes and base64 do not fill the index
-
-# Letters that look the same on screen. OCR and people mix them inside a word; see repair().
-_CYRILLIC = "авекмнорстухіѕјԁԛԝһьАВЕКМНОРСТУХІЅЈ"
-_LATIN = "abekmhopctyxisjdqwhbABEKMHOPCTYXISJ"
-_TO_LATIN = str.maketrans(_CYRILLIC, _LATIN)
-_TO_CYRILLIC = str.maketrans("aBbcekKmMHoOpPtTuyxXABCEHKMOPTX", "аВьсекКмМНоОрРтТиухХАВСЕНКМОРТХ")
-_HAS_CYRILLIC = re.compile(r"[\u0400-\u04ff]")
-_HAS_LATIN = re.compile(r"[A-Za-z]")
 
 
 class Token(NamedTuple):
@@ -76,24 +70,10 @@ def fold(word: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-def repair(word: str) -> str:
-    """Gives ``word`` in one alphabet when it mixes look-alike letters of two ("Hоmе"), else unchanged."""
-    if word.isascii() or not _HAS_LATIN.search(word) or not _HAS_CYRILLIC.search(word):
-        return word
-    latin = word.translate(_TO_LATIN)
-    cyrillic = word.translate(_TO_CYRILLIC)
-    if not _HAS_CYRILLIC.search(latin):
-        # Both alphabets would do: the one with more letters wins.
-        n_latin = len(_HAS_LATIN.findall(word))
-        if _HAS_LATIN.search(cyrillic) or n_latin * 2 >= len(word):
-            return latin
-    return word if _HAS_LATIN.search(cyrillic) else cyrillic
-
-
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
     """Gives the stem of one word: folded, then Snowball Russian or English by its script, else the folded word."""
-    folded = fold(repair(word))[:_LONGEST]
+    folded = fold(one_alphabet(word))[:_LONGEST]
     if folded.isascii():
         return _snowball("english", folded) if folded.isalpha() else folded
     return _snowball("russian", folded) if all("а" <= c <= "я" for c in folded) else folded
