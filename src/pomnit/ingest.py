@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pomnit.engines.protocols import Recogniser
 from pomnit.errors import EngineMissing, ItemError, ModelDamaged, PomnitError
 from pomnit.governor.leases import Governor
+from pomnit.models.cards import EncoderCard
 from pomnit.privacy.keys import Keys
 from pomnit.readers import HEAD, SUFFIXES, Reader, Reading, by_media_type, choose, files, names
-from pomnit.records import Original, Receipt
+from pomnit.records import Lang, Original, Receipt
 from pomnit.settings import Settings
 from pomnit.store import Store
 from pomnit.store.originals import Originals
@@ -160,7 +161,7 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    step = _finish_reading(store, keys, *running[future], future)
+                    step = _finish_reading(store, keys, governor.card, *running[future], future)
                     del running[future]
                     yield step
         finally:
@@ -223,7 +224,9 @@ def _bytes_of(originals: Originals, lies: _Lies, limit: int) -> bytes:
     raise ItemError(reason)
 
 
-def _finish_reading(store: Store, keys: Keys, task: Task, lies: _Lies, future: Future[Reading]) -> Step:
+def _finish_reading(
+    store: Store, keys: Keys, card: EncoderCard, task: Task, lies: _Lies, future: Future[Reading]
+) -> Step:
     """Stores what was read, or why it could not be, in one transaction."""
     reason = None
     try:
@@ -235,7 +238,7 @@ def _finish_reading(store: Store, keys: Keys, task: Task, lies: _Lies, future: F
     except Exception as error:  # noqa: BLE001 whatever a decoder throws must not end the others' work
         reason = f"unexpected {type(error).__name__}: {error}"
     else:
-        _store_reading(store, keys, task, lies, reading)
+        _store_reading(store, keys, card, task, lies, reading)
     if reason is not None:
         with store.transaction():
             if store.queue.fail(task, reason):
@@ -243,30 +246,36 @@ def _finish_reading(store: Store, keys: Keys, task: Task, lies: _Lies, future: F
     return Step(task.stage, task.item, store.queue.waiting().get(task.stage, 0), reason)
 
 
-def _store_reading(store: Store, keys: Keys, task: Task, lies: _Lies, reading: Reading) -> None:
+def _store_reading(store: Store, keys: Keys, card: EncoderCard, task: Task, lies: _Lies, reading: Reading) -> None:
     preview = keys.name("preview " + lies.original.digest) if reading.preview else None
     if preview and reading.preview:
         store.originals.put(preview, reading.preview)
     with store.transaction():
         alive = store.queue.done(task)
         if alive:
-            _store_text(store, task.item, reading)
+            languages = _store_text(store, task.item, reading)
             if preview:
                 store.items.set_file(task.item, "preview", preview)
-            store.queue.put("embed", task.item, task.handed_in)
+            if not languages.isdisjoint(card.languages):  # else there is nothing that this encoder knows
+                store.queue.put("embed", task.item, task.handed_in)
     if preview and not alive and preview not in store.items.file_names():  # forgotten meanwhile
         store.originals.remove(preview)
 
 
-def _store_text(store: Store, item: int, reading: Reading) -> None:
+def _store_text(store: Store, item: int, reading: Reading) -> set[Lang]:
+    """Stores title, time and passages; gives the languages of the passages."""
+    languages: set[Lang] = set()
     store.items.update(item, title=reading.title, time=reading.time)
     title = store.items.records([item])[item].title
     store.remove_text(item)
     # A picture without text still has a title to be found by.
     for ordinal, piece in enumerate(split(reading.text) or [PlacedText("")]):
-        passage = store.items.add_passage(item, ordinal, piece, detect(piece.text))
+        lang = detect(piece.text)
+        languages.add(lang)
+        passage = store.items.add_passage(item, ordinal, piece, lang)
         store.words.add(passage, piece.text, title if ordinal == 0 else "")
     store.items.set_state([item], "ready")
+    return languages
 
 
 # Embed: passages to vectors
@@ -280,18 +289,13 @@ def _embed_stage(store: Store, governor: Governor) -> Iterator[Step]:
         card, precision = governor.card, governor.precision
         rows = [row for task in tasks for row in store.items.passage_rows(task.item)]
         wanted = [p for p in store.items.passages(rows) if p.record.lang in card.languages]
-        if not wanted:  # nothing here that the encoder knows: it need not even be loaded
-            with store.transaction():
-                for task in tasks:
-                    store.queue.done(task)
-        else:
-            with governor.encoder() as encoder:
-                vectors = encoder.encode([p.record.text for p in wanted])
-            with store.transaction():
-                alive = {task.item for task in tasks if store.queue.done(task)}
-                kept = [i for i, p in enumerate(wanted) if p.item_row in alive]
-                space = store.vectors.make_space(card, precision)
-                store.vectors.put(space, [wanted[i].row for i in kept], vectors[kept])
+        with governor.encoder() as encoder:
+            vectors = encoder.encode([p.record.text for p in wanted])
+        with store.transaction():
+            alive = {task.item for task in tasks if store.queue.done(task)}
+            kept = [i for i, p in enumerate(wanted) if p.item_row in alive]
+            space = store.vectors.make_space(card, precision)
+            store.vectors.put(space, [wanted[i].row for i in kept], vectors[kept])
         left = store.queue.waiting().get("embed", 0) + len(tasks)
         for done, task in enumerate(tasks, 1):
             yield Step("embed", task.item, left - done)

