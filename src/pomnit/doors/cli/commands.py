@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pomnit import __version__
-from pomnit.doors.cli.terminal import one_line
+from pomnit.doors.cli.terminal import counted, one_line
 from pomnit.errors import INTERRUPTED, SOME_FAILED, PomnitError
 
 if TYPE_CHECKING:
@@ -217,9 +217,11 @@ def forget(context: Context, ids: tuple[str, ...], source: str | None, query: st
         items = memory.to_forget(ids=ids, source=source, query=query)
         if items and not yes:
             if not sys.stdin.isatty():
-                raise UsageError(f"{len(items)} items would be forgotten; add --yes to do it without being asked")
+                raise UsageError(
+                    f"{counted(len(items), 'item')} would be forgotten; add --yes to do it without being asked"
+                )
             show.to_forget(items)
-            if not click.confirm(f"Forget these {len(items)} items for good?", err=True):
+            if not click.confirm(f"Forget {counted(len(items), 'item')} for good?", err=True):
                 return 1
         receipt = memory.forget(items)
     context.show(receipt, show.receipt)
@@ -245,10 +247,13 @@ def run(arguments: Sequence[str]) -> int:
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # Pillow's, about odd files; `python -W default` shows them
     try:
-        code = pomnit.main(list(arguments), obj=context, standalone_mode=False)
+        code = pomnit.main(list(arguments), prog_name="pomnit", obj=context, standalone_mode=False)
         return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
-        click.echo(f"pomnit: {one_line(error.format_message())}; `pomnit --help` shows how", err=True)
+        click.echo(f"pomnit: {one_line(error.format_message()).rstrip('.')}; `pomnit --help` shows how", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("stopped; what was remembered is kept, and `pomnit retry` goes on", err=True)

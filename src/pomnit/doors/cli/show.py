@@ -11,7 +11,7 @@ from datetime import datetime
 
 import click
 
-from pomnit.doors.cli.terminal import clean
+from pomnit.doors.cli.terminal import clean, counted
 from pomnit.memory import name_of
 from pomnit.records import (
     MARK_CLOSE,
@@ -61,7 +61,7 @@ def _waiting(waiting: int, blocked: Mapping[str, str], owner: str) -> None:
     for stage, reason in blocked.items():
         click.echo(f"  {click.style('waits', fg='yellow')}   {stage}: {clean(reason)}")
     if waiting and not blocked:
-        click.echo(f"  {waiting} tasks are left to {owner}")
+        click.echo(f"  {counted(waiting, 'task')} left to {owner}")
 
 
 def search_result(result: SearchResult) -> None:
@@ -75,7 +75,7 @@ def search_result(result: SearchResult) -> None:
     if not result.hits:
         click.echo("nothing found")
     legs = ", ".join(map(_leg, result.legs))
-    click.echo(click.style(f"{_n(len(result), 'hit')} in {result.took_ms:.0f} ms; legs: {legs}", dim=True))
+    click.echo(click.style(f"{counted(len(result), 'hit')} in {result.took_ms:.0f} ms; legs: {legs}", dim=True))
     if result.unindexed.waiting or result.unindexed.failed:
         stages = ", ".join(f"{stage} {n}" for stage, n in result.unindexed.by_stage.items())
         waiting = f"{result.unindexed.waiting} wait ({stages})" if result.unindexed.waiting else ""
@@ -209,8 +209,9 @@ def receipt(record: Receipt) -> None:
         click.echo("nothing fits, so nothing was forgotten")
         return
     click.echo(
-        f"forgotten: {len(record.items)} items, {record.sources} sources, {record.passages} passages, "
-        f"{record.vectors} vectors, {record.files} kept files; {_bytes(record.bytes_freed)} freed"
+        f"forgotten: {counted(len(record.items), 'item')}, {counted(record.sources, 'source')}, "
+        f"{counted(record.passages, 'passage')}, {counted(record.vectors, 'vector')}, "
+        f"{counted(record.files, 'kept file')}; {_bytes(record.bytes_freed)} freed"
     )
     for uid in record.items:
         click.echo(f"  {uid}")
@@ -225,10 +226,6 @@ def checks(records: Sequence[Check]) -> None:
         )
         if check.next:
             click.echo(f"{'':19} type: {clean(check.next)}")
-
-
-def _n(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _bytes(n: int) -> str:

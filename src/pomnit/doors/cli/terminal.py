@@ -1,4 +1,4 @@
-"""What may reach a terminal: text from outside never brings control characters or turns the direction of writing."""
+"""Words for a terminal, and what may reach it: text from outside brings no control characters."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """Gives a clean text without line ends."""
     return " ".join(clean(text).split())
+
+
+def counted(number: int, noun: str) -> str:
+    """Gives a number with its noun: "1 hit", "2 hits"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
