@@ -256,6 +256,8 @@ def _store_reading(store: Store, keys: Keys, card: EncoderCard, task: Task, lies
             languages = _store_text(store, task.item, reading)
             if preview:
                 store.items.set_file(task.item, "preview", preview)
+            if reading.more and task.stage != "recognise":
+                store.queue.put("recognise", task.item, task.handed_in)
             if not languages.isdisjoint(card.languages):  # else there is nothing that this encoder knows
                 store.queue.put("embed", task.item, task.handed_in)
     if preview and not alive and preview not in store.items.file_names():  # forgotten meanwhile

@@ -31,6 +31,7 @@ class Reading:
     title: str | None = None  # None: the file's name stays the title
     time: str | None = None  # ISO 8601 in UTC, when the original itself says when it was made
     preview: bytes | None = None  # a small picture of it, as a complete image file
+    more: bool = False  # parts are left that only a recogniser can read: called again with one, it gives the whole
 
 
 ReadFunction = Callable[[bytes, "Settings", "Recogniser | None"], Reading]
