@@ -1,6 +1,6 @@
 # Each target does everything it needs by itself and asks nothing. See scripts/setup.sh for the steps.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo check test bench lock samples clean
+.PHONY: help setup dev demo check test bench million lock samples clean
 
 DATA ?= ../shared/data
 # Only `make bench` ever installs torch. On Linux plain torch brings several gigabytes of CUDA packages; a machine
@@ -33,6 +33,11 @@ bench: ## the figures, with their references beside them (DATA=… TORCH=…)
 	.venv-bench/bin/python bench/pixels.py --data "$(DATA)"
 	.venv-bench/bin/python bench/ocr.py --data "$(DATA)"
 	.venv-bench/bin/python bench/encode.py --data "$(DATA)"
+	.venv-bench/bin/python bench/search.py --passages 100000
+
+million: ## the figures of a memory of a million passages: twenty minutes and 4 GB of disk
+	@TORCH="$(TORCH)" bash scripts/setup.sh bench
+	.venv-bench/bin/python bench/search.py --passages 1000000
 
 lock: ## the lock files anew (scripts/lock.sh --upgrade takes newer versions)
 	@bash scripts/lock.sh

@@ -86,7 +86,7 @@ def score(memory: Memory, question: str, right: set[str], names: dict[str, str])
     store, governor = memory._store, memory._governor
     query = understand(question)
     leg = words.WordsLeg(store, query)
-    rows = set(leg.gather(None, False))
+    rows = set(leg.gather(None))
     cosines = near(memory, governor, query.text, rows) if query.lang in governor.card.languages else {}
     candidates = store.items.candidates(sorted(rows | set(cosines)))
     records = store.items.records([c.item for c in candidates])
@@ -110,7 +110,7 @@ def near(memory: Memory, governor: Governor, text: str, rows: set[int]) -> dict[
         vector = encoder.encode([text], query=True)[0]
     found = vectors.nearest(store, memory._sign_codes(), space, vector)
     rest = np.array(sorted(rows - set(found)), np.int64)
-    more = zip(*vectors.similarities(store, space, vector, rest), strict=True)
+    more = zip(*store.vectors.cosines(space, rest.tolist(), vector), strict=True)
     return found | {int(row): float(cosine) for row, cosine in more}
 
 

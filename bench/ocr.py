@@ -1,4 +1,4 @@
-"""How well and how fast screenshots are read: plain Tesseract beside Pomnit's recogniser.
+"""How well and how fast screenshots are read: plain Tesseract beside Pomnit's recogniser, on a Mac also Apple Vision.
 
     python bench/ocr.py --data ../shared/data [--json]
 
@@ -19,7 +19,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pomnit.engines import ocr_tesseract
+from pomnit.engines import ocr_tesseract, ocr_vision
+from pomnit.engines.protocols import Recogniser
 
 Reader = Callable[[Image.Image], str]
 
@@ -84,10 +85,25 @@ def plain_reader(tessdata: Path) -> Reader:
     return read
 
 
-def our_reader(tessdata: Path) -> Reader:
-    """Gives Pomnit's recogniser."""
-    recogniser = ocr_tesseract.TesseractRecogniser(tessdata)
-    return lambda image: " ".join(word.text for line in recogniser.recognise(image) for word in line.words)
+def our_reader(recogniser: Recogniser, thorough: bool = False) -> Reader:
+    """Gives one of Pomnit's recognisers."""
+    return lambda image: " ".join(
+        word.text for line in recogniser.recognise(image, thorough=thorough) for word in line.words
+    )
+
+
+def our_readers(tessdata: Path) -> dict[str, Reader]:
+    """Gives those to compare: one pass, as it is by default (a second where the first is poor), thorough, and Vision's.
+
+    Vision works in other processes too: of its seconds only a part is seen here.
+    """
+    once = ocr_tesseract.TesseractRecogniser(tessdata, second_pass=False)
+    usual = ocr_tesseract.TesseractRecogniser(tessdata)
+    readers = {"one pass": our_reader(once), "default": our_reader(usual), "thorough": our_reader(usual, True)}
+    if ocr_vision.on_macos():
+        for name, detect in (("Vision", False), ("Vision, language detected", True)):
+            readers[name] = our_reader(ocr_vision.VisionRecogniser(detect_language=detect))
+    return readers
 
 
 def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
@@ -105,7 +121,7 @@ def table(results: dict[str, dict[str, dict[str, float]]]) -> str:
 def main() -> int:
     """Prints the figures; 2 when there is nothing to measure with."""
     parser = argparse.ArgumentParser(description="Word recall, precision and CPU seconds of reading screenshots.")
-    parser.add_argument("--data", type=Path, required=True, help="the folder that holds ocr/")
+    parser.add_argument("--data", type=Path, required=True, help="the folder that holds ocr/: name.png with name.txt")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     images = sorted((options.data / "ocr").glob("*.png"))
@@ -114,10 +130,8 @@ def main() -> int:
         missing = f"no screenshots in {options.data / 'ocr'}" if not images else "no Russian and English for Tesseract"
         print(f"nothing is measured: {missing}", file=sys.stderr)
         return 2
-    results = {
-        "plain Tesseract": measure(plain_reader(tessdata), images),
-        "Pomnit": measure(our_reader(tessdata), images),
-    }
+    readers = {"plain Tesseract": plain_reader(tessdata), **our_readers(tessdata)}
+    results = {name: measure(read, images) for name, read in readers.items()}
     what = f"{len(images)} images, Tesseract {ocr_tesseract.version()}, {tessdata}"
     print(json.dumps({"what": what, "results": results}, indent=1) if options.json else f"{what}\n{table(results)}")
     return 0

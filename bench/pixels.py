@@ -141,7 +141,7 @@ def words_alone(memory: Memory) -> Search:
     def search(question: str) -> list[str]:
         query = understand(question)
         leg = recall.WordsLeg(memory._store, query)
-        candidates = memory._store.items.candidates(leg.gather(None, False))
+        candidates = memory._store.items.candidates(leg.gather(None))
         scored = {
             c.row: fuse.fuse(leg.score(c.text, c.title), None, ran=False, passage=c.lang, question=query.lang)
             for c in candidates

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pomnit.errors import HomeError, PomnitError
-from pomnit.governor.leases import Governor
+from pomnit.governor.leases import Governor, on_apple_silicon
 from pomnit.privacy.keys import keychain_works, open_keys
 from pomnit.records import Check
 from pomnit.settings import Settings
@@ -80,12 +80,11 @@ def _memory_macos() -> tuple[int, int, int, int]:
 
 
 def _mlx() -> Check:
-    if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
+    if not on_apple_silicon():
         return Check("mlx", "ok", "not used on this machine: it needs Apple silicon; ONNX Runtime does the work")
-    found = importlib.util.find_spec("mlx") is not None
-    return Check(
-        "mlx", "ok", ("MLX is installed" if found else "MLX is not installed") + "; ONNX Runtime does the work so far"
-    )
+    if importlib.util.find_spec("mlx") is None:
+        return Check("mlx", "warning", "not installed; ONNX Runtime does the work, slower", "pip install mlx")
+    return Check("mlx", "ok", "MLX is installed")
 
 
 def _engines(settings: Settings) -> Iterator[Check]:

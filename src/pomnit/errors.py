@@ -5,6 +5,7 @@
     PomnitError                    1   something failed that has no code of its own
     ├── UsageError                 2   the words of a command or query do not fit together
     ├── NotFound                   3   no such item, path or model
+    ├── Stopped                    5   a search was cancelled, or ran out of the time it was given
     ├── HomeError                 10   the memory's folder cannot be used
     │   ├── DatabaseBusy          11   another program holds the database for too long
     │   ├── DatabaseDamaged       12   the database does not read as one
@@ -43,6 +44,12 @@ class NotFound(PomnitError):
     """No such item, path or model."""
 
     exit_code = 3
+
+
+class Stopped(PomnitError):
+    """A search was cancelled, or ran out of the time it was given."""
+
+    exit_code = 5
 
 
 class HomeError(PomnitError):

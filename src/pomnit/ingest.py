@@ -8,7 +8,7 @@ so that each model is loaded once and leaves before the next one comes. Each res
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -30,6 +30,8 @@ from pomnit.text.times import from_seconds
 
 STAGES = ("read", "recognise", "embed")
 ROUND = 256  # items of one stage before the next stage gets its turn
+TAKEN_TOGETHER = 64  # files that are remembered in one transaction
+TEXTS_AT_ONCE = 16  # texts in work at a time: they are quick, and stored together
 EMBED_BATCH = 64  # items whose passages are embedded and committed together
 
 
@@ -64,64 +66,103 @@ class Blocked:
 def take_in(
     store: Store, keys: Keys, settings: Settings, paths: Sequence[str | os.PathLike[str]], *, copy: bool, again: bool
 ) -> Iterator[Taken]:
-    """Remembers files one by one, each durable before it is reported. Known ones are passed quickly by their stamp."""
+    """Remembers files, each durable before it is reported. Known ones are passed quickly by their stamp."""
     number = store.queue.next_number()
+    looked_at: list[_Looked] = []
     for found in files.walk(paths):
-        if isinstance(found, files.NotFoundHere):
-            yield Taken(found.path, "failed", reason=found.reason)
-            continue
-        try:
-            yield _take_file(store, keys, settings, found, number, copy=copy, again=again)
-        except ItemError as error:
-            yield Taken(found.path, "failed", reason=str(error))
+        outcome = _look(store, keys, settings, found, copy=copy, again=again)
+        if isinstance(outcome, Taken):
+            yield outcome
+        else:
+            looked_at.append(outcome)
+        if len(looked_at) >= TAKEN_TOGETHER:
+            yield from _remember(store, keys, looked_at, number)
+            looked_at = []
+    yield from _remember(store, keys, looked_at, number)
 
 
-def _take_file(
-    store: Store, keys: Keys, settings: Settings, found: files.FoundFile, number: int, *, copy: bool, again: bool
-) -> Taken:
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A file that was looked at and is to be remembered."""
+
+    path: str
+    stamp: str
+    modified: float
+    reader: Reader
+    original: Original
+    kept: str | None  # the name of its kept bytes
+
+
+def _look(
+    store: Store,
+    keys: Keys,
+    settings: Settings,
+    found: files.FoundFile | files.NotFoundHere,
+    *,
+    copy: bool,
+    again: bool,
+) -> Taken | _Looked:
+    """Gives what is to be remembered of a file, or what else became of it."""
+    if isinstance(found, files.NotFoundHere):
+        return Taken(found.path, "failed", reason=found.reason)
     path = found.path
     if not found.named and not path.lower().endswith(tuple(SUFFIXES)):
         return Taken(
             path, "passed over", reason=f"no reader for {os.path.splitext(path)[1] or 'a name without suffix'}"
         )
-    uri = files.uri_of(path)
-    stamp, modified = files.stamp_of(path)
-    if not copy and (item := store.items.seen(uri, stamp)) is not None:
-        return Taken(path, "known", item)
+    try:
+        stamp, modified = files.stamp_of(path)
+        if not copy and (item := store.items.seen(files.uri_of(path), stamp)) is not None:
+            return Taken(path, "known", item)
+        reader, original, data = _examine(path, stamp, settings, copy=copy)
+    except ItemError as error:
+        return Taken(path, "failed", reason=str(error))
+    if store.items.was_forgotten(keys.name(original.digest)) and not again:
+        return Taken(path, "forgotten", reason="it was forgotten; add it with --again to bring it back")
+    kept = None
+    if data is not None:
+        kept = keys.name("kept " + original.digest)
+        store.originals.put(kept, data)
+    return _Looked(path, stamp, modified, reader, original, kept)
+
+
+def _examine(path: str, stamp: str, settings: Settings, *, copy: bool) -> tuple[Reader, Original, bytes | None]:
+    """Gives the reader and the original of a file, and its bytes when they are to be kept.
+
+    Raises:
+        ItemError.
+    """
     if stamp.startswith("0:"):
         raise ItemError("the file is empty (0 bytes)")
     reader = choose(path, files.head_of(path, HEAD))
     if reader is None:
         raise ItemError(f"no reader for it; Pomnit reads {', '.join(sorted(s[1:] for s in SUFFIXES))}")
-    size_limit = getattr(settings, reader.limit)
-    data = files.read_whole(path, size_limit) if copy else None
+    data = files.read_whole(path, getattr(settings, reader.limit)) if copy else None
     digest, size = (files.digest(data), len(data)) if data is not None else files.digest_file(path)
-    name = keys.name(digest)
-    if store.items.was_forgotten(name) and not again:
-        return Taken(path, "forgotten", reason="it was forgotten; add it with --again to bring it back")
-    if data is not None:
-        store.originals.put(keys.name("kept " + digest), data)
-    with store.transaction():
-        known = store.items.by_digest(digest)
-        item = (
-            known
-            if known is not None
-            else _insert(store, reader, path, Original(digest, size, reader.media_type), modified)
-        )
-        store.items.add_source(item, "file", uri, stamp)
-        if known is None:
-            store.items.unforget(name)
-        if known is None or store.items.is_unread(item):
-            store.queue.put(reader.stage, item, number)
-        if data is not None:
-            store.items.set_file(item, "kept", keys.name("kept " + digest))
-    return Taken(path, "new" if known is None else "known", item)
+    return reader, Original(digest, size, reader.media_type), data
 
 
-def _insert(store: Store, reader: Reader, path: str, original: Original, modified: float) -> int:
-    named = names.time_in_name(os.path.basename(path))
-    time = named or from_seconds(modified)
-    return store.items.insert(original, kind=reader.kind, title=files.title_of(path), time=time)
+def _remember(store: Store, keys: Keys, looked_at: Sequence[_Looked], number: int) -> list[Taken]:
+    """Stores items, sources and tasks in one transaction."""
+    taken = []
+    with store.transaction() if looked_at else nullcontext():
+        for file in looked_at:
+            known = store.items.by_digest(file.original.digest)
+            item = known if known is not None else _insert(store, file)
+            store.items.add_source(item, "file", files.uri_of(file.path), file.stamp)
+            if known is None:
+                store.items.unforget(keys.name(file.original.digest))
+            if known is None or store.items.is_unread(item):
+                store.queue.put(file.reader.stage, item, number)
+            if file.kept:
+                store.items.set_file(item, "kept", file.kept)
+            taken.append(Taken(file.path, "new" if known is None else "known", item))
+    return taken
+
+
+def _insert(store: Store, file: _Looked) -> int:
+    time = names.time_in_name(os.path.basename(file.path)) or from_seconds(file.modified)
+    return store.items.insert(file.original, kind=file.reader.kind, title=files.title_of(file.path), time=time)
 
 
 def drain(store: Store, keys: Keys, governor: Governor, settings: Settings) -> Iterator[Step | Blocked]:
@@ -151,19 +192,21 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
     lease: AbstractContextManager[Recogniser | None] = governor.recogniser() if stage == "recognise" else nullcontext()
     with lease as recogniser, ThreadPoolExecutor(settings.threads) as pool:
         running: dict[Future[Reading], tuple[Task, _Lies]] = {}
+        most = 2 * settings.threads if stage == "recognise" else TEXTS_AT_ONCE
         started = 0
         try:
             while True:
-                room = min(2 * settings.threads - len(running), ROUND - started)
+                room = min(most - len(running), ROUND - started) if len(running) <= most // 2 else 0
                 for task, lies in _take(store, stage, room, [task.item for task, _ in running.values()]):
                     running[pool.submit(_read_one, store.originals, settings, recogniser, lies)] = task, lies
                     started += 1
                 if not running:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    step = _finish_reading(store, keys, governor.card, *running[future], future)
+                ready = wait(running, return_when=FIRST_COMPLETED).done
+                steps = _finish_reading(store, keys, governor.card, [(*running[future], future) for future in ready])
+                for future in ready:
                     del running[future]
-                    yield step
+                yield from steps
         finally:
             pool.shutdown(cancel_futures=True)
             if running:  # interrupted: what was being read waits again
@@ -225,43 +268,61 @@ def _bytes_of(originals: Originals, lies: _Lies, limit: int) -> bytes:
 
 
 def _finish_reading(
-    store: Store, keys: Keys, card: EncoderCard, task: Task, lies: _Lies, future: Future[Reading]
-) -> Step:
+    store: Store, keys: Keys, card: EncoderCard, done: Sequence[tuple[Task, _Lies, Future[Reading]]]
+) -> list[Step]:
     """Stores what was read, or why it could not be, in one transaction."""
-    reason = None
+    outcomes = [(task, lies, _outcome(future)) for task, lies, future in done]
+    previews: dict[int, str] = {}
+    for task, lies, outcome in outcomes:
+        if isinstance(outcome, Reading) and outcome.preview:
+            previews[task.item] = keys.name("preview " + lies.original.digest)
+            store.originals.put(previews[task.item], outcome.preview)
+    with store.transaction():
+        alive = {task.item for task, _, outcome in outcomes if _store_outcome(store, card, task, outcome, previews)}
+    for item in previews.keys() - alive:  # forgotten meanwhile
+        if previews[item] not in store.items.file_names():
+            store.originals.remove(previews[item])
+    left = store.queue.waiting()
+    return [
+        Step(task.stage, task.item, left.get(task.stage, 0), outcome if isinstance(outcome, str) else None)
+        for task, _, outcome in outcomes
+    ]
+
+
+def _outcome(future: Future[Reading]) -> Reading | str:
+    """Gives what was read, or the reason why it could not be.
+
+    Raises:
+        EngineMissing, ModelDamaged: the stage cannot go on.
+    """
     try:
-        reading = future.result()
+        return future.result()
     except (EngineMissing, ModelDamaged):
         raise
     except PomnitError as error:
-        reason = str(error)
+        return str(error)
     except Exception as error:  # noqa: BLE001 whatever a decoder throws must not end the others' work
-        reason = f"unexpected {type(error).__name__}: {error}"
-    else:
-        _store_reading(store, keys, card, task, lies, reading)
-    if reason is not None:
-        with store.transaction():
-            if store.queue.fail(task, reason):
-                store.items.set_state([task.item], "failed", reason)
-    return Step(task.stage, task.item, store.queue.waiting().get(task.stage, 0), reason)
+        return f"unexpected {type(error).__name__}: {error}"
 
 
-def _store_reading(store: Store, keys: Keys, card: EncoderCard, task: Task, lies: _Lies, reading: Reading) -> None:
-    preview = keys.name("preview " + lies.original.digest) if reading.preview else None
-    if preview and reading.preview:
-        store.originals.put(preview, reading.preview)
-    with store.transaction():
-        alive = store.queue.done(task)
-        if alive:
-            languages = _store_text(store, task.item, reading)
-            if preview:
-                store.items.set_file(task.item, "preview", preview)
-            if reading.more and task.stage != "recognise":
-                store.queue.put("recognise", task.item, task.handed_in)
-            if not languages.isdisjoint(card.languages):  # else there is nothing that this encoder knows
-                store.queue.put("embed", task.item, task.handed_in)
-    if preview and not alive and preview not in store.items.file_names():  # forgotten meanwhile
-        store.originals.remove(preview)
+def _store_outcome(
+    store: Store, card: EncoderCard, task: Task, outcome: Reading | str, previews: Mapping[int, str]
+) -> bool:
+    """Stores one outcome; False when its item was forgotten meanwhile."""
+    if isinstance(outcome, str):
+        if failed := store.queue.fail(task, outcome):
+            store.items.set_state([task.item], "failed", outcome)
+        return failed
+    if not store.queue.done(task):
+        return False
+    languages = _store_text(store, task.item, outcome)
+    if task.item in previews:
+        store.items.set_file(task.item, "preview", previews[task.item])
+    if outcome.more and task.stage != "recognise":
+        store.queue.put("recognise", task.item, task.handed_in)
+    if not languages.isdisjoint(card.languages):  # else there is nothing that this encoder knows
+        store.queue.put("embed", task.item, task.handed_in)
+    return True
 
 
 def _store_text(store: Store, item: int, reading: Reading) -> set[Lang]:

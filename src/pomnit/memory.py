@@ -14,18 +14,31 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pomnit import ingest, recall
+from pomnit import explore, ingest, recall
 from pomnit.errors import DatabaseDamaged, NotFound, UsageError
 from pomnit.governor.leases import Governor
 from pomnit.governor.owner import OwnerLock
 from pomnit.privacy.keys import Keys, open_keys
 from pomnit.readers import files
-from pomnit.records import AddReport, Failure, Item, ItemView, Receipt, RetryReport, SearchResult, Status
-from pomnit.search.query import understand
+from pomnit.records import (
+    AddReport,
+    Failure,
+    Item,
+    ItemView,
+    Receipt,
+    RetryReport,
+    SearchResult,
+    Similarity,
+    Status,
+    Topics,
+)
+from pomnit.search.cache import ResultCache
+from pomnit.search.query import understand, understand_dated
 from pomnit.settings import Settings
 from pomnit.store import Store
 from pomnit.store.items import with_places
@@ -57,6 +70,7 @@ class Memory:
         self._store, self._governor = store, governor
         self._owner = OwnerLock(settings.home)
         self._codes: SignCodes | None = None
+        self._results = ResultCache()
 
     @classmethod
     def open(
@@ -219,20 +233,36 @@ class Memory:
         app: str | None = None,
         state: str | None = None,
         limit: int = 10,
+        as_words: bool = False,
+        timeout_s: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> SearchResult:
         """Gives the items that fit a query, best first. Iterating the result gives the hits.
 
         The query may hold "exact phrases" and the same filters as the arguments: ``type:image after:2026-11-01``.
         ``within`` is a folder, a part of a path, or a file (``in:`` inside the query); ``state`` is "superseded" for
-        items that were replaced by newer bytes, "all" for both.
+        items that were replaced by newer bytes, "all" for both. A relative date ("вчера", "last week") is a filter,
+        shown in ``query.dates`` of the result; with ``as_words`` it is words. The search stops working after
+        ``timeout_s`` seconds, and when ``cancelled``, which is asked often and from this thread, says True.
 
         Raises:
             UsageError: nothing to search for, or a filter or limit that does not fit.
+            Stopped: it was cancelled or ran out of time.
         """
         if not 1 <= limit <= 1000:
             raise UsageError(f"limit = {limit} is not between 1 and 1000")
-        understood = understand(query, type=type, after=after, before=before, in_=within, app=app, state=state)
-        return recall.search(self._store, self._governor, self._sign_codes(), understood, limit)
+        given = {"type": type, "after": after, "before": before, "in_": within, "app": app, "state": state}
+        understood = understand(query, **given) if as_words else understand_dated(query, datetime.now(UTC), **given)
+        key = (understood.key, limit, self._governor.card.name, self._governor.precision)
+        generation = self._store.database.generation()
+        if (kept := self._results.get(key, generation)) is not None:
+            return kept
+        stop = _stop(timeout_s, cancelled)
+        with self._store.database.stoppable(stop):
+            result = recall.search(self._store, self._governor, self._sign_codes(), understood, limit, stop)
+        if recall.is_whole(result, self._governor.card):
+            self._results.put(key, generation, result)
+        return result
 
     def _sign_codes(self) -> SignCodes:
         if self._codes is None:
@@ -240,6 +270,50 @@ class Memory:
 
             self._codes = SignCodes(self._store)
         return self._codes
+
+    # Look around
+
+    def similar(self, texts: Sequence[str]) -> Similarity:
+        """Gives how near texts are to each other in meaning: the cosines between them by the encoder in use.
+
+        Raises:
+            UsageError: fewer than two texts, or an empty one.
+            EngineError: the encoder is missing or failed.
+        """
+        return explore.similar(self._governor, texts)
+
+    def more(self, item: str, *, limit: int = 10) -> SearchResult:
+        """Gives the items that are most like one item, by its telling words and its vectors. Never itself.
+
+        Raises:
+            NotFound: no item begins so, or several do.
+            UsageError: a limit that does not fit.
+        """
+        if not 1 <= limit <= 1000:
+            raise UsageError(f"limit = {limit} is not between 1 and 1000")
+        row = self._store.items.row_of(item)
+        return explore.more(self._store, self._governor, self._sign_codes(), row, limit)
+
+    def topics(
+        self,
+        *,
+        groups: int | None = None,
+        examples: int = 3,
+        type: str | None = None,  # noqa: A002 the word that queries use
+        after: str | None = None,
+        before: str | None = None,
+        within: str | None = None,
+    ) -> Topics:
+        """Gives the themes of what is remembered, each with its telling words and ``examples`` of its items.
+
+        ``groups`` says how many; else the number that parts the items best is found. Filters are those of ``search``.
+
+        Raises:
+            UsageError: a filter or number that does not fit.
+        """
+        filters = {"type": type, "after": after, "before": before, "in_": within}
+        scope = recall.demanded(self._store, understand("state:ready", **filters))
+        return explore.topics(self._store, self._governor, scope, groups, examples)
 
     def show(self, item: str) -> ItemView:
         """Gives an item with all its passages and their places. The beginning of its id is enough.
@@ -364,6 +438,12 @@ def name_of(item: Item) -> str:
         if source.kind == "file":
             return files.display(files.path_of(source.uri))
     return item.title
+
+
+def _stop(timeout_s: float | None, cancelled: Callable[[], bool] | None) -> Callable[[], bool]:
+    """Gives what tells whether a search is to stop now."""
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    return lambda: (end is not None and time.monotonic() > end) or (cancelled is not None and cancelled())
 
 
 def _refuse_emptied(home: Path) -> None:

@@ -8,18 +8,19 @@ which legs ran and what is not indexed yet.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pomnit.errors import EngineError
+from pomnit.errors import EngineError, Stopped
 from pomnit.governor.leases import Governor
+from pomnit.models.cards import EncoderCard
 from pomnit.records import Hit, Leg, SearchResult, Unindexed
 from pomnit.search.marks import find, snippet
 from pomnit.search.query import Understood, moment
 from pomnit.search.words import WordsLeg, contains
 from pomnit.store import Store, filters
-from pomnit.store.filters import Condition
+from pomnit.store.filters import Scope
 from pomnit.store.items import Candidate, with_places
 
 if TYPE_CHECKING:
@@ -37,27 +38,48 @@ class Scored:
     legs: Mapping[str, float]
 
 
-def search(store: Store, governor: Governor, codes: SignCodes, query: Understood, limit: int) -> SearchResult:
-    """Gives the best hits of a query, best first."""
+def search(
+    store: Store, governor: Governor, codes: SignCodes, query: Understood, limit: int, stop: Callable[[], bool]
+) -> SearchResult:
+    """Gives the best hits of a query, best first.
+
+    Raises:
+        Stopped: ``stop`` said True.
+    """
     started = time.perf_counter()
     with store.snapshot():
-        wanted, superseded = demanded(query)
-        if query.words:
-            scored, legs = _score(store, governor, codes, query, wanted, superseded)
-            if query.phrases and not scored:
-                query = replace(query, phrases=())
-                scored, legs = _score(store, governor, codes, query, wanted, superseded)
-                legs = (replace(legs[0], reason="nothing holds the exact phrase, so its words were searched"), legs[1])
-        else:
-            scored, legs = _newest(store, wanted, limit)
-        hits = _hits(store, query, _group(scored)[:limit])
+        scored, legs = _gather(store, governor, codes, query, limit, stop)
+        for wider, reason in () if scored else _wider(query):
+            query = wider
+            scored, legs = _gather(store, governor, codes, query, limit, stop)
+            legs = (replace(legs[0], reason=reason), legs[1])
+            if scored:
+                break
+        hits = best_hits(store, query, scored, limit)
         unindexed = what_is_missing(store)
     took = (time.perf_counter() - started) * 1000
     return SearchResult(query.record, hits, legs, unindexed, round(took, 1))
 
 
-def demanded(query: Understood) -> tuple[Condition | None, bool]:
-    """Gives the condition of the filters, and whether items that were replaced are looked at."""
+def _wider(query: Understood) -> Iterator[tuple[Understood, str]]:
+    """Gives what is searched instead, and why, when nothing fits a query: all times, then the words of its phrases."""
+    reasons = []
+    if query.as_words:
+        reasons.append(f"nothing that fits is of this time ({query.dates}), so all times were searched")
+        query = query.as_words
+        yield query, reasons[0]
+    if query.phrases:
+        reasons.append("nothing holds the exact phrase, so its words were searched")
+        yield replace(query, phrases=()), "; ".join(reasons)
+
+
+def is_whole(result: SearchResult, card: EncoderCard) -> bool:
+    """Tells whether asking again could give no more: no leg was left out that may run later."""
+    return all(leg.state == "ran" for leg in result.legs) or result.query.lang not in card.languages
+
+
+def demanded(store: Store, query: Understood) -> Scope | None:
+    """Gives the scope that the filters of a query leave, None when it is everything."""
     f = query.filters
     state = f.get("state", "ready").lower()
     condition = filters.condition(
@@ -68,20 +90,54 @@ def demanded(query: Understood) -> tuple[Condition | None, bool]:
         app=f.get("app"),
         superseded=state == "superseded",
     )
-    return condition, state != "ready"
+    return filters.scope(store.database, condition, superseded=state != "ready")
+
+
+def _gather(
+    store: Store, governor: Governor, codes: SignCodes, query: Understood, limit: int, stop: Callable[[], bool]
+) -> tuple[list[Scored], tuple[Leg, ...]]:
+    """Gives the passages that fit a query, best first; the newest of one that has only filters."""
+    scope = demanded(store, query)
+    if query.words:
+        return _score(store, governor, codes, query, scope, stop)
+    return _newest(store, scope, limit)
 
 
 def _score(
-    store: Store, governor: Governor, codes: SignCodes, query: Understood, wanted: Condition | None, superseded: bool
+    store: Store,
+    governor: Governor,
+    codes: SignCodes,
+    query: Understood,
+    scope: Scope | None,
+    stop: Callable[[], bool],
 ) -> tuple[list[Scored], tuple[Leg, ...]]:
     """Gathers with both legs and scores what either found with both."""
+    words = WordsLeg(store, query)
+    rows = set(words.gather(scope))
+    cosines, leg = _vectors(store, governor, codes, query, scope, rows)
+    return fused(store, query, words, rows, cosines, leg, stop), (Leg("words", "ran"), leg)
+
+
+def fused(
+    store: Store,
+    query: Understood,
+    words: WordsLeg,
+    found: set[int],
+    cosines: Mapping[int, float],
+    leg: Leg,
+    stop: Callable[[], bool] = lambda: False,
+) -> list[Scored]:
+    """Gives the passages that either leg found, scored by both, best first. ``leg`` is that of the vectors.
+
+    Raises:
+        Stopped: ``stop`` said True.
+    """
     from pomnit.search.fuse import fuse, vector_score
 
-    words = WordsLeg(store, query)
-    rows = set(words.gather(wanted, superseded))
-    cosines, leg = _vectors(store, governor, codes, query, wanted, superseded, rows)
     scored = []
-    for candidate in store.items.candidates(sorted(rows | set(cosines))):
+    for candidate in store.items.candidates(sorted(found | set(cosines))):
+        if stop():
+            raise Stopped("the search was stopped before it was done")
         if not contains(candidate.text, query.phrases):
             continue
         by_words = words.score(candidate.text, candidate.title)
@@ -92,7 +148,7 @@ def _score(
         scored.append(Scored(candidate, score, legs))
     # Of equal ones the newer item comes first.
     scored.sort(key=lambda s: (-s.score, -s.candidate.item, s.candidate.row))
-    return scored, (Leg("words", "ran"), leg)
+    return scored
 
 
 def _vectors(
@@ -100,8 +156,7 @@ def _vectors(
     governor: Governor,
     codes: SignCodes,
     query: Understood,
-    wanted: Condition | None,
-    superseded: bool,
+    scope: Scope | None,
     found: set[int],
 ) -> tuple[dict[int, float], Leg]:
     """Gives the cosines of the nearest passages and of those that the words found, and whether this leg ran."""
@@ -119,25 +174,26 @@ def _vectors(
             vector = encoder.encode([query.text], query=True)[0]
     except EngineError as error:
         return {}, Leg("vectors", "skipped", str(error))
-    import numpy as np
+    from pomnit.search.vectors import nearest
 
-    from pomnit.search.vectors import nearest, similarities
-
-    allowed = filters.passages(store.database, wanted) if wanted else None
-    banned = () if superseded else filters.superseded_passages(store.database)
-    cosines = nearest(store, codes, space, vector, allowed=allowed, banned=banned)
-    rest = np.array(sorted(found - set(cosines)), np.int64)
-    cosines |= {int(row): float(cosine) for row, cosine in zip(*similarities(store, space, vector, rest), strict=True)}
+    cosines = nearest(store, codes, space, vector, scope)
+    rest = store.vectors.cosines(space, sorted(found - set(cosines)), vector)
+    cosines |= {int(row): float(cosine) for row, cosine in zip(*rest, strict=True)}
     return cosines, Leg("vectors", "ran")
 
 
-def _newest(store: Store, wanted: Condition | None, limit: int) -> tuple[list[Scored], tuple[Leg, ...]]:
+def _newest(store: Store, scope: Scope | None, limit: int) -> tuple[list[Scored], tuple[Leg, ...]]:
     """Gives the newest items of a query that has only filters."""
-    rows = filters.newest(store.database, wanted, limit) if wanted else []
+    rows = filters.newest(store.database, scope.condition, limit) if scope else []
     by_row = {c.row: c for c in store.items.candidates(rows)}
     scored = [Scored(by_row[row], 1.0, {}) for row in rows if row in by_row]
     reason = "the query has no words; the newest come first"
     return scored, (Leg("words", "skipped", reason), Leg("vectors", "skipped", reason))
+
+
+def best_hits(store: Store, query: Understood, scored: list[Scored], limit: int) -> tuple[Hit, ...]:
+    """Gives the hits of scored passages, each with the places of the words of the query."""
+    return _hits(store, query, _group(scored)[:limit])
 
 
 def _group(scored: list[Scored]) -> list[list[Scored]]:
@@ -173,11 +229,11 @@ def _hits(store: Store, query: Understood, groups: list[list[Scored]]) -> tuple[
 
 def holding(store: Store, query: Understood) -> list[int]:
     """Gives the items that hold every word and phrase of a query in one passage and meet its filters."""
-    wanted, superseded = demanded(query)
+    scope = demanded(store, query)
     if not query.words:
-        return filters.items(store.database, wanted) if wanted else []
+        return filters.items(store.database, scope.condition) if scope else []
     match = " AND ".join(f'"{word.stem}"' for word in query.words)
-    rows = [row for row, _ in store.words.gather(match, -1, wanted, superseded=superseded)]
+    rows = [row for row, _ in store.words.gather(match, -1, scope)]
     return sorted({c.item for c in store.items.candidates(rows) if contains(c.text, query.phrases)})
 
 

@@ -72,6 +72,7 @@ class Place:
     box: Box | None = None
     start_s: float | None = None
     end_s: float | None = None
+    sheet: str | None = None  # the name of a table's sheet; its rows are lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Query:
     phrases: tuple[str, ...] = ()
     filters: Mapping[str, str] = field(default_factory=dict)
     lang: Lang = "other"
+    dates: str | None = None  # the relative date, as written, that after and before come from
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,38 @@ class SearchResult(Sequence[Hit]):
 
     def __getitem__(self, index: Any) -> Any:
         return self.hits[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """How near texts are to each other in meaning, as an encoder sees it."""
+
+    texts: tuple[str, ...]
+    matrix: tuple[tuple[float, ...], ...]  # cosines, -1..1, of each text with each
+    langs: tuple[Lang, ...]
+    known: tuple[bool, ...]  # whether the encoder knows the text's language; where not, its figures mean little
+    encoder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A group of items that are about the same, named by the words that tell it from the others."""
+
+    words: tuple[str, ...]  # the most telling first
+    size: int  # items
+    items: tuple[Item, ...]  # those nearest to its middle first, as many as were asked for
+    space: str  # what the items were compared by: the encoder's name, or "words"
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The themes of a memory, the largest first. Each item is in at most one."""
+
+    topics: tuple[Topic, ...]
+    grouped: Mapping[str, int]  # space -> number of items; the groups of two spaces are made apart
+    left_out: Mapping[str, int]  # reason -> number of items in no topic
+    notes: tuple[str, ...]
+    took_ms: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,14 @@ from pomnit.errors import UsageError
 
 KeyPlace = Literal["auto", "keychain", "file"]
 Precision = Literal["int8", "fp32"]
+RecogniserName = Literal["auto", "vision", "tesseract"]
+Runtime = Literal["auto", "onnx", "mlx"]
+CHOICES: dict[str, tuple[str, ...]] = {
+    "key": get_args(KeyPlace),
+    "precision": get_args(Precision),
+    "recogniser": get_args(RecogniserName),
+    "runtime": get_args(Runtime),
+}
 
 
 def _dir(kind: str) -> Path:
@@ -36,13 +44,20 @@ class Settings:
     cache: Path = field(default_factory=lambda: _dir("cache"))  # built model graphs; can be deleted at any time
     key: KeyPlace = "auto"  # where a new memory's key is put: the keychain if there is one, else a file
     key_dir: Path = field(default_factory=lambda: _dir("config") / "keys")
+    recogniser: RecogniserName = "auto"  # who reads pictures: Apple Vision on a Mac, Tesseract elsewhere
     tessdata: Path | None = None  # a folder with Tesseract's language files, tried first
     model: Path | None = None  # a folder with the encoder's files, instead of the embedded ones
     precision: Precision = "int8"
+    runtime: Runtime = "auto"  # what the encoder runs on: MLX on Apple silicon, ONNX Runtime elsewhere
     threads: int = field(default_factory=lambda: min(os.cpu_count() or 1, 4))  # a recogniser takes 160 MB in each
     image_pixels: int = 100_000_000  # a larger image is refused before it is decoded
     image_bytes: int = 256 << 20
     text_bytes: int = 32 << 20
+    document_bytes: int = 256 << 20
+    document_chars: int = 10_000_000  # of one document's text; 12,500 passages
+    document_pages: int = 2_000
+    document_scans: int = 300  # pages without text that are recognised, a second each
+    document_rows: int = 100_000  # of all sheets of a table together
     busy_s: int = 10  # how long to wait for another program that writes the database
 
     @classmethod
@@ -83,8 +98,7 @@ def _convert(key: str, value: Any, origin: str) -> Any:
     kinds = {f.name: str(f.type) for f in dataclasses.fields(Settings)}
     if key not in kinds:
         raise UsageError(f"{origin}: there is no setting {key!r}; the settings are {', '.join(kinds)}")
-    choices = {"key": get_args(KeyPlace), "precision": get_args(Precision)}.get(key)
-    if choices:
+    if choices := CHOICES.get(key, ()):
         if value not in choices:
             raise UsageError(f"{origin}: {key} = {value!r} is not one of {', '.join(choices)}")
         return value

@@ -1,12 +1,17 @@
 """What every encoder promises, over each encoder that this machine can run.
 
-The engines with ONNX Runtime need the published weights; where their package is not installed they are skipped, and
-only the fake one is tested (``tests/unit/test_model_files.py`` runs a tiny random model everywhere).
+The engines with ONNX Runtime and MLX need the published weights; where their package is not installed they are
+skipped, and only the fake one is tested (``tests/unit/test_model_files.py`` runs a tiny random model everywhere). MLX
+runs on Apple silicon and, for these tests alone, on its CPU back-end for Linux: a thousandth of the speed, so it gets
+fewer and shorter texts.
 """
 
 import dataclasses
+import importlib.util
 import itertools
 import json
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from importlib import metadata
@@ -15,9 +20,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pomnit.engines.bert import windows
+from pomnit.engines.encoder_mlx import MlxEncoder
 from pomnit.engines.encoder_onnx import OnnxEncoder
 from pomnit.engines.fake import FakeEncoder
-from pomnit.errors import EngineError
+from pomnit.errors import EngineError, EngineMissing
 from pomnit.models.cards import ALL_MINILM_L6_V2
 from pomnit.models.hub import model_files
 from support.checkpoints import tiny_bert
@@ -25,7 +32,10 @@ from support.checkpoints import tiny_bert
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "encoder.json").read_text("utf-8"))["texts"]
 TEXTS = [entry["text"] for entry in GOLDEN]
 PREFIXED = dataclasses.replace(ALL_MINILM_L6_V2, query_prefix="question: ", passage_prefix="passage: ")
-KINDS = ("int8", "fp32", "fake")
+KINDS = ("int8", "fp32", "fake", "mlx-int8", "mlx-fp32")
+with_mlx = pytest.mark.skipif(
+    importlib.util.find_spec("mlx") is None, reason="mlx is not installed; for Linux: pip install 'mlx[cpu]'"
+)
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +51,16 @@ def make(cache):
     def make(kind, card=ALL_MINILM_L6_V2, threads=2):
         if kind == "fake":
             return FakeEncoder(card)
+        if kind.startswith("mlx") and importlib.util.find_spec("mlx") is None:
+            pytest.skip("mlx is not installed; for Linux: pip install 'mlx[cpu]'")
         try:
             metadata.distribution(card.package)
         except metadata.PackageNotFoundError:
             pytest.skip(f"{card.package} is not installed")
-        return OnnxEncoder(card, model_files(card, cache), cache, kind, threads)
+        files = model_files(card, cache)
+        if kind.startswith("mlx"):
+            return MlxEncoder(dataclasses.replace(card, max_tokens=32), files, kind.removeprefix("mlx-"))
+        return OnnxEncoder(card, files, cache, kind, threads)
 
     return make
 
@@ -56,19 +71,24 @@ def kind(request) -> str:
 
 
 @pytest.fixture(scope="session")
-def encoder(make, kind) -> Iterator[OnnxEncoder | FakeEncoder]:
+def texts(kind) -> list[str]:
+    return TEXTS[:5] if kind.startswith("mlx") else TEXTS
+
+
+@pytest.fixture(scope="session")
+def encoder(make, kind) -> Iterator[OnnxEncoder | MlxEncoder | FakeEncoder]:
     encoder = make(kind)
     yield encoder
     encoder.close()
 
 
 @pytest.fixture(scope="session")
-def vectors(encoder):
-    return encoder.encode(TEXTS)
+def vectors(encoder, texts):
+    return encoder.encode(texts)
 
 
-def test_each_text_has_a_row_of_float32_and_of_length_one(encoder, vectors):
-    assert vectors.shape == (len(TEXTS), encoder.card.dimensions)
+def test_each_text_has_a_row_of_float32_and_of_length_one(encoder, texts, vectors):
+    assert vectors.shape == (len(texts), encoder.card.dimensions)
     assert vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
@@ -77,16 +97,16 @@ def test_no_texts_give_no_rows(encoder):
     assert encoder.encode([]).shape == (0, encoder.card.dimensions)
 
 
-def test_a_text_has_the_same_vector_alone_and_in_any_batch(encoder, vectors):
+def test_a_text_has_the_same_vector_alone_and_in_any_batch(encoder, texts, vectors):
     """To the last bit: nothing is padded, and the ranges of dynamic quantisation are a text's own."""
-    alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    alone = np.concatenate([encoder.encode([text]) for text in texts])
     assert np.array_equal(alone, vectors)
-    assert np.array_equal(encoder.encode(TEXTS[::-1])[::-1], vectors)
+    assert np.array_equal(encoder.encode(texts[::-1])[::-1], vectors)
 
 
-def test_the_number_of_threads_changes_nothing(make, kind, vectors):
+def test_the_number_of_threads_changes_nothing(make, kind, texts, vectors):
     single = make(kind, threads=1)
-    assert np.array_equal(single.encode(TEXTS), vectors)
+    assert np.array_equal(single.encode(texts), vectors)
     single.close()
 
 
@@ -118,19 +138,20 @@ def test_the_prefix_is_that_of_the_query_or_of_the_passage(make, kind, encoder):
     prefixed.close()
 
 
-def test_the_end_of_a_long_text_counts(encoder):
-    start = "The committee met in the old town hall to talk about roads. " * 40
-    boats, bread = encoder.encode([start + "Boats sail. " * 100, start + "Bread is baked. " * 100])
+def test_the_end_of_a_long_text_counts(encoder, kind):
+    long = 3 if kind.startswith("mlx") else 40
+    start = "The committee met in the old town hall to talk about roads. " * long
+    boats, bread = encoder.encode([start + "Boats sail. " * 2 * long, start + "Bread is baked. " * 2 * long])
     first = encoder.encode([start])[0]
     assert boats @ bread < 0.99
     assert boats @ first < 0.99
 
 
-def test_encoding_from_several_threads_gives_each_its_own_rows(encoder, vectors):
+def test_encoding_from_several_threads_gives_each_its_own_rows(encoder, texts, vectors):
     found = {}
 
     def work(number):
-        found[number] = encoder.encode(TEXTS[number:])
+        found[number] = encoder.encode(texts[number:])
 
     workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for worker in workers:
@@ -140,8 +161,9 @@ def test_encoding_from_several_threads_gives_each_its_own_rows(encoder, vectors)
     assert all(np.array_equal(found[i], vectors[i:]) for i in range(4))
 
 
-def test_a_closed_encoder_refuses(make, kind):
+def test_a_closed_encoder_refuses_and_closes_twice_in_peace(make, kind):
     encoder = make(kind)
+    encoder.close()
     encoder.close()
     with pytest.raises(EngineError, match="closed"):
         encoder.encode(["text"])
@@ -156,6 +178,15 @@ class TestGolden:
         found = encoder.encode([entry["text"]])[0]
         encoder.close()
         assert np.abs(found[: len(entry["first"])] - entry["first"]).max() < 1e-4
+
+    def test_mlx_agrees_to_a_ten_thousandth_in_fp32_and_keeps_the_direction_in_int8(self, cache, make):
+        make("mlx-fp32").close()  # skips where it must
+        files = model_files(ALL_MINILM_L6_V2, cache)
+        texts = [TEXTS[i] for i in (0, 3, 4, 7)]
+        expected = make("fp32").encode(texts)
+        full, small = (MlxEncoder(ALL_MINILM_L6_V2, files, kind).encode(texts) for kind in ("fp32", "int8"))
+        assert np.abs(full - expected).max() < 1e-4
+        assert (small * expected).sum(axis=1).min() >= 0.999
 
     def test_int8_has_nearly_the_direction_of_fp32(self, make):
         both = [make("int8"), make("fp32")]
@@ -184,11 +215,11 @@ class TestTinyModel:
         card = tiny_bert(folder)
         encoder = OnnxEncoder(card, folder, tmp_path / "cache", "fp32")
         text = "a b c d e f g h " * 20
-        windows = encoder._windows(text)
-        assert len(windows) > 1
-        assert max(map(len, windows)) == card.max_tokens
-        assert all(a[-17:-1] == b[1:17] for a, b in itertools.pairwise(windows))  # a quarter is shared
-        mean = sum(encoder._run(ids) * len(ids) for ids in windows)
+        read = windows(encoder._tokenizer, text)
+        assert len(read) > 1
+        assert max(map(len, read)) == card.max_tokens
+        assert all(a[-17:-1] == b[1:17] for a, b in itertools.pairwise(read))  # a quarter is shared
+        mean = sum(encoder._run(ids) * len(ids) for ids in read)
         assert np.allclose(encoder.encode([text])[0], mean / np.linalg.norm(mean), atol=1e-6)
 
     def test_the_first_token_alone_is_read_when_the_card_says_so(self, folder, tmp_path):
@@ -201,3 +232,79 @@ class TestTinyModel:
         card = dataclasses.replace(tiny_bert(folder), pooling="last")
         with pytest.raises(EngineError, match="last"):
             OnnxEncoder(card, folder, tmp_path / "cache")
+
+
+@with_mlx
+class TestTinyModelInMlx:
+    """The same weights in MLX and in ONNX Runtime, which ``TestGolden`` holds to sentence-transformers."""
+
+    TEXTS = ("a b c", "abc где 12", "", "a b c d e f g h " * 20)  # the last has three windows
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        return tmp_path / "model"
+
+    @pytest.mark.parametrize("pooling", ["mean", "cls"])
+    def test_fp32_agrees_with_onnx_runtime(self, folder, tmp_path, pooling):
+        card = dataclasses.replace(tiny_bert(folder), pooling=pooling)
+        expected = OnnxEncoder(card, folder, tmp_path / "cache", "fp32").encode(self.TEXTS)
+        assert np.abs(MlxEncoder(card, folder, "fp32").encode(self.TEXTS) - expected).max() < 1e-4
+
+    def test_int8_keeps_the_direction_of_fp32(self, folder):
+        card = tiny_bert(folder)
+        small, full = (MlxEncoder(card, folder, kind).encode(self.TEXTS) for kind in ("int8", "fp32"))
+        assert (small * full).sum(axis=1).min() >= 0.999
+        assert not np.array_equal(small, full)
+
+    def test_more_windows_than_are_evaluated_together_each_keep_their_own_state(self, folder):
+        card = dataclasses.replace(tiny_bert(folder), max_tokens=8)
+        encoder = MlxEncoder(card, folder, "fp32")
+        text = "a b c d e f g h i j " * 30
+        read = windows(encoder._tokenizer, text)
+        assert len(read) > 3 * 16
+        alone = [encoder._run([ids])[0] for ids in read]
+        assert np.array_equal(encoder._run(read), alone)
+
+    def test_a_pooling_that_is_not_known_is_refused(self, folder):
+        card = dataclasses.replace(tiny_bert(folder), pooling="last")
+        with pytest.raises(EngineError, match="last"):
+            MlxEncoder(card, folder)
+
+    def test_a_tensor_that_does_not_fit_the_others_is_an_engine_error(self, folder):
+        card = tiny_bert(folder, num_attention_heads=5)
+        with pytest.raises(EngineError, match="tiny-bert"):
+            MlxEncoder(card, folder).encode(["a"])
+
+    def test_weights_that_give_no_vector_are_refused(self, folder):
+        card = tiny_bert(folder, spoil={"encoder.layer.1.output.LayerNorm.bias": np.nan})
+        with pytest.raises(EngineError, match="row 0 is not a vector"):
+            MlxEncoder(card, folder).encode(["a"])
+
+    def test_closing_gives_all_of_its_memory_back(self, folder):
+        import mlx.core as mx
+
+        before = mx.get_active_memory()
+        encoder = MlxEncoder(tiny_bert(folder), folder, "fp32")
+        encoder.encode(self.TEXTS)
+        assert mx.get_active_memory() > before + 50_000
+        encoder.close()
+        assert mx.get_active_memory() == before
+        assert mx.get_cache_memory() == 0
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+    def test_callers_of_many_threads_leave_no_thread_behind(self, folder):
+        encoder = MlxEncoder(tiny_bert(folder), folder)
+        encoder.encode(["a"])
+        before = len(os.listdir("/proc/self/task"))
+        for _ in range(20):
+            caller = threading.Thread(target=encoder.encode, args=(["a"],))
+            caller.start()
+            caller.join()
+        left = len(os.listdir("/proc/self/task")) - before
+        assert left < 5  # not one for each of the twenty; the test runner starts threads of its own
+
+    def test_without_mlx_it_says_what_to_do(self, folder, monkeypatch):
+        card = tiny_bert(folder)
+        monkeypatch.setitem(sys.modules, "mlx.core", None)
+        with pytest.raises(EngineMissing, match="runtime = onnx"):
+            MlxEncoder(card, folder)

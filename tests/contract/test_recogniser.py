@@ -3,6 +3,7 @@
 Another engine is added to READERS (it reads pictures) or only to ENGINES (it keeps the protocol).
 """
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from pomnit.engines import flatten, ocr_tesseract
+from pomnit.engines import flatten, ocr_page, ocr_tesseract, ocr_vision
 from pomnit.engines.fake import FakeRecogniser
 from pomnit.engines.protocols import Line, Recogniser, Word
 from pomnit.errors import EngineError, EngineMissing
+from support import fake_vision
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SCREENS = ("screen_light", "screen_dark", "screen_heading", "screen_cards")
@@ -29,13 +31,26 @@ def tesseract() -> Recogniser:
     return ocr_tesseract.TesseractRecogniser(tessdata)
 
 
+def vision() -> Recogniser:
+    try:
+        return ocr_vision.VisionRecogniser()
+    except EngineMissing as error:
+        pytest.skip(str(error))
+
+
+def vision_stand_in() -> Recogniser:
+    """The engine's own code over a stand-in of the frameworks: it shows the protocol kept, not that Vision reads."""
+    seen = [fake_vision.Seen("привет, мир", (0.1, 0.2, 0.5, 0.3)), fake_vision.Seen("hello", (0.1, 0.6, 0.3, 0.7))]
+    return fake_vision.recogniser(fake_vision.FakeVision(seen))
+
+
 def fake() -> Recogniser:
     word = Word("привет", (0.1, 0.2, 0.3, 0.4), 0.9)
     return FakeRecogniser([Line((word,), 0)])
 
 
-READERS: dict[str, Callable[[], Recogniser]] = {"tesseract": tesseract}
-ENGINES = {**READERS, "fake": fake}
+READERS: dict[str, Callable[[], Recogniser]] = {"tesseract": tesseract, "vision": vision}
+ENGINES = {**READERS, "vision stand-in": vision_stand_in, "fake": fake}
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -72,6 +87,11 @@ def same_place(box: Sequence[float], truth: Sequence[float]) -> bool:
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (box, truth)]
     off_x = abs(box[0] + box[2] - truth[0] - truth[2]) / 2
     return wide > 0 and wide * high > 0.7 * min(areas) and off_x < 6 + 0.1 * (truth[2] - truth[0])
+
+
+def pixels(word: Word) -> list[float]:
+    """A word's box on an image of a thousand pixels each way."""
+    return [at * 1000 for at in word.box]
 
 
 def drawn(mode: str, ink: object, paper: object) -> Image.Image:
@@ -116,6 +136,18 @@ def test_several_threads_at_once_get_what_one_gets(engine: Recogniser) -> None:
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(lambda name: (name, engine.recognise(screen(name))), SCREENS * 3))
     assert all(lines == alone[name] for name, lines in together)
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_a_thorough_reading_keeps_every_promise_and_has_no_word_twice(engine: Recogniser, name: str) -> None:
+    lines = engine.recognise(screen(name), thorough=True)
+    blocks = [line.block for line in lines]
+    words = [word for line in lines for word in line.words]
+    assert words
+    assert blocks == sorted(blocks)
+    assert all(0 <= word.box[0] < word.box[2] <= 1 and 0 <= word.box[1] < word.box[3] <= 1 for word in words)
+    twice = [(a, b) for a, b in itertools.combinations(words, 2) if same_place(pixels(a), pixels(b))]
+    assert twice == []
 
 
 def test_the_image_itself_is_not_changed(engine: Recogniser) -> None:
@@ -208,6 +240,21 @@ def test_an_image_of_any_mode_is_read(reader: Recogniser, image: Image.Image) ->
     assert found(reader.recognise(image)) == ["the", "quick", "brown", "fox"]
 
 
+def test_text_on_a_dithered_screen_of_twice_the_pixels_is_found(reader: Recogniser) -> None:
+    cells = (np.indices((400, 640)).sum(axis=0) % 2 * 45 + 190).astype(np.uint8)
+    large = Image.fromarray(cells).resize((2560, 1600), Image.Resampling.NEAREST).convert("RGB")
+    for at, text in enumerate(("Network interface restarted successfully", "Backup completed without errors") * 4):
+        ImageDraw.Draw(large).text((80, 80 + 120 * at), text, font=ImageFont.load_default(32), fill="#222222")
+    words = found(reader.recognise(large))
+    assert len([word for word in words if word in {"network", "interface", "restarted", "backup", "completed"}]) > 18
+
+
+def test_words_made_of_look_alikes_come_in_the_alphabet_of_their_language(reader: Recogniser) -> None:
+    expected = [word["text"] for word in json.loads((GOLDEN / "screen_alphabets.json").read_text("utf-8"))]
+    words = {word.text for line in reader.recognise(screen("screen_alphabets")) for word in line.words}
+    assert set(expected) <= words
+
+
 # --- Tesseract's own --------------------------------------------------------------------------------------------
 
 
@@ -245,8 +292,8 @@ def test_a_line_that_the_layout_skipped_is_offered_again_and_one_that_was_read_i
     boxes = [word["box"] for word in json.loads((GOLDEN / "screen_light.json").read_text("utf-8"))]
     known = [(x0 / 640, y0 / 360, x1 / 640, y1 / 360) for x0, y0, x1, y1 in boxes]
     second_line = [box for box in known if 55 / 360 < box[1] < 80 / 360]
-    left_out = ocr_tesseract.unread_lines(np.asarray(page), [box for box in known if box not in second_line])
-    assert ocr_tesseract.unread_lines(np.asarray(page), known) == []
+    left_out = ocr_page.unread_lines(np.asarray(page), [box for box in known if box not in second_line])
+    assert ocr_page.unread_lines(np.asarray(page), known) == []
     assert len(left_out) == 1
     x0, y0, x1, y1 = (at / side for at, side in zip(left_out[0], page.size * 2, strict=True))
     assert x0 <= min(box[0] for box in second_line) + 0.02

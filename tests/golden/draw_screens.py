@@ -66,8 +66,18 @@ def card_screen() -> None:
     screen.save("screen_cards")
 
 
+def alphabet_screen() -> None:
+    """Words that Tesseract takes for words of the other alphabet, and short ones that it must leave alone."""
+    screen = Screen("white")
+    rows = ("General", "Appearance", "Оплата", "pager", "Report", "Кухня", "home", "Сен", "more", "Дост", "org", "торт")
+    for at, text in enumerate(rows):
+        screen.write(20 + 200 * (at % 3), 20 + 60 * (at // 3), text, "black", 14)
+    screen.save("screen_alphabets")
+
+
 if __name__ == "__main__":
     text_screen("screen_light", "white", "#202124")
     text_screen("screen_dark", "#1e1e24", "#d8dbe2")
     heading_screen()
     card_screen()
+    alphabet_screen()

@@ -58,6 +58,9 @@ def picture(
     return path
 
 
+CUT = b"\x89PNG\r\n\x1a\n cut short"  # begins like a picture and is none
+
+
 def note(path: Path, text: str) -> Path:
     """Writes a text file in UTF-8."""
     path.parent.mkdir(parents=True, exist_ok=True)

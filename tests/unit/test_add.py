@@ -31,7 +31,7 @@ def test_each_file_counts_once(memory: Memory, files: Path):
     note(files / "known.txt", "known words")
     memory.add([files / "known.txt"])
     (files / "empty.txt").touch()
-    (files / "sheet.ods").write_bytes(b"PK\3\4")
+    (files / "archive.zip").write_bytes(b"PK\3\4")
     report = memory.add([files])
     assert counts(report) == (2, 1, 1, 1, 1)
     assert [(f.name, f.reason) for f in report.failures] == [(str(files / "empty.txt"), "the file is empty (0 bytes)")]

@@ -8,7 +8,7 @@ from pomnit import Memory, Settings
 from pomnit.errors import NotFound, UsageError
 from pomnit.governor.owner import OwnerLock
 from support import database
-from support.pictures import engines, note, picture
+from support.pictures import CUT, engines, note, picture
 
 CANARY = "qzx7canary9"  # no word begins like it, so the index cannot hide its beginning in a neighbour's
 STARLING = "щъыскворцовый"  # its stem ends before "ый"
@@ -130,7 +130,7 @@ def test_a_source_is_named_with_its_case(memory: Memory, files: Path):
 def test_a_source_takes_what_failed_what_waits_and_what_was_replaced(memory: Memory, settings: Settings, files: Path):
     folder = files / "private"
     plan = note(folder / "plan.txt", "old plan")
-    (folder / "broken.txt").write_bytes(b"\xff broken")
+    (folder / "broken.png").write_bytes(CUT)
     memory.add([folder])
     note(plan, "new plan")
     memory.add([folder])

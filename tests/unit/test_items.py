@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pomnit.errors import NotFound
 from pomnit.records import Original
 from pomnit.store import Store
+from pomnit.store.filters import scope
 from pomnit.store.ids import new_id, parse_id, show_id
 from pomnit.store.queue import Task
 
@@ -69,8 +70,8 @@ def test_new_bytes_at_a_known_place_supersede_the_old_item(store, remember, see)
     assert (state(store, old), state(store, new)) == ("superseded", "waiting")
     assert (sources(store, old), sources(store, new)) == ({A: True}, {A: False})
     assert store.items.seen(A, "1:1") is None
-    assert store.words.gather('"old"', 9) == []
-    assert store.words.gather('"old"', 9, superseded=True)
+    assert store.words.gather('"old"', 9, scope(store.database, None, superseded=False)) == []
+    assert store.words.gather('"old"', 9, scope(store.database, None, superseded=True))
 
 
 def test_an_item_that_still_lies_elsewhere_is_not_superseded(store, remember, see):

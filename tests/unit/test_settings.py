@@ -49,7 +49,7 @@ def test_origins_of_different_keys_are_put_together(file, tmp_path):
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Settings)])
 def test_every_setting_can_come_from_the_environment(file, name):
-    value = {"key": "keychain", "precision": "fp32"}.get(
+    value = {"key": "keychain", "precision": "fp32", "recogniser": "tesseract", "runtime": "onnx"}.get(
         name, "/7777" if "Path" in str(Settings.__annotations__[name]) else "7777"
     )
     found = getattr(load(file, "", {f"POMNIT_{name.upper()}": value}), name)
@@ -80,6 +80,8 @@ def test_paths_are_absolute_with_the_home_folder_expanded(file, tmp_path, monkey
         ("", {"POMNIT_KEY": "nowhere"}, {}, ["environment", "key", "'nowhere'", "keychain"]),
         ("precision = 8", {}, {}, ["settings.toml", "precision", "8", "int8"]),
         ("precision = ['int8']", {}, {}, ["settings.toml", "precision"]),
+        ("", {"POMNIT_RECOGNISER": "rapid"}, {}, ["environment", "recogniser", "'rapid'", "vision, tesseract"]),
+        ("runtime = 'cuda'", {}, {}, ["settings.toml", "runtime", "'cuda'", "onnx, mlx"]),
         ("home = 5", {}, {}, ["settings.toml", "home", "5"]),
         ("home = ['/a']", {}, {}, ["settings.toml", "home", "/a"]),
         ('home = ""', {}, {}, ["settings.toml", "home", "''"]),

@@ -193,6 +193,21 @@ def read_all(store: Store) -> None:
         store.database.rows(f"SELECT * FROM {table}")
 
 
+def read_everything(store: Store) -> None:
+    """Reads every page that holds anything, those of indexes too."""
+    read_all(store)
+    store.database.rows("PRAGMA integrity_check")
+
+
+def test_the_database_is_readable_by_its_user_alone(open_store, tmp_path):
+    store = open_store()
+    with store.transaction():
+        fill(store, "words")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "home").glob("memory.db*")}
+    assert set(modes.values()) == {0o600}
+    assert len(modes) == 3  # with the log and its index
+
+
 @pytest.mark.parametrize("where", [0.0, 0.3, 0.6, 0.95])
 def test_a_changed_byte_is_noticed(open_store, tmp_path, where):
     store = open_store()
@@ -207,7 +222,7 @@ def test_a_changed_byte_is_noticed(open_store, tmp_path, where):
     data[page * 4096 + 2000] ^= 1
     path.write_bytes(data)
     with pytest.raises(DatabaseDamaged):
-        read_all(open_store())
+        read_everything(open_store())
 
 
 # Forgetting and rebuilding words

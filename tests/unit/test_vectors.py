@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from pomnit.models.cards import ALL_MINILM_L6_V2
 from pomnit.search import vectors as leg
 from pomnit.store import Store, vectors
+from pomnit.store.filters import Condition, Scope
 from pomnit.store.vectors import quantise, sign_bits
 
 DIMENSIONS = 64
@@ -39,6 +40,10 @@ def put(store: Store, space: int, passages: list[int], seeds: list[int] | None =
         store.vectors.put(space, passages, unit(*(seeds or passages)))
 
 
+def listed(passages: list[int]) -> Scope:
+    return Scope(Condition("1", {}), passages)
+
+
 def signs_of_rows(store: Store, space: int) -> dict[int, bytes]:
     """Gives what signs() promises, from the rows alone."""
     low = space << 40
@@ -47,7 +52,7 @@ def signs_of_rows(store: Store, space: int) -> dict[int, bytes]:
 
 
 def signs(store: Store, space: int) -> dict[int, bytes]:
-    passages, packed = store.vectors.signs(space)
+    passages, packed = leg.SignCodes(store).get(space)
     assert len(set(passages.tolist())) == len(passages) == len(packed)
     return {int(p): s.tobytes() for p, s in zip(passages, packed, strict=True)}
 
@@ -153,9 +158,9 @@ def test_a_vector_put_again_replaces_the_old_one(store, space):
 def test_nothing_to_fetch_is_no_error(store, space):
     found, _ = store.vectors.fetch(space, [1, 2])
     assert len(found) == 0
-    assert [len(part) for part in store.vectors.signs(space)] == [0, 0]
+    assert [len(part) for part in leg.SignCodes(store).get(space)] == [0, 0]
     assert leg.nearest(store, leg.SignCodes(store), space, unit(1)[0]) == {}
-    assert leg.nearest(store, leg.SignCodes(store), space, unit(1)[0], allowed=[1, 2]) == {}
+    assert leg.nearest(store, leg.SignCodes(store), space, unit(1)[0], listed([1, 2])) == {}
 
 
 # Nearest
@@ -195,18 +200,24 @@ def test_a_filter_keeps_only_what_it_allows(store, space, monkeypatch, exact):
     query = unit(7)[0] + unit(8)[0]
     query /= np.linalg.norm(query)
     allowed = [8, 9, 10, 11, 12, 13, 999]
-    found = leg.nearest(store, leg.SignCodes(store), space, query, allowed=allowed)
+    found = leg.nearest(store, leg.SignCodes(store), space, query, listed(allowed))
     assert next(iter(found)) == 8
     assert set(found) <= set(allowed)
-    assert 8 not in leg.nearest(store, leg.SignCodes(store), space, query, allowed=allowed, banned=[8])
-    assert leg.nearest(store, leg.SignCodes(store), space, query, allowed=[]) == {}
+    assert leg.nearest(store, leg.SignCodes(store), space, query, listed([])) == {}
 
 
-def test_what_is_banned_is_not_found(store, space):
-    put(store, space, list(range(1, 41)))
-    found = leg.nearest(store, leg.SignCodes(store), space, unit(7)[0], banned=[7, 999])
-    assert 7 not in found
-    assert next(iter(leg.nearest(store, leg.SignCodes(store), space, unit(7)[0], banned=[]))) == 7
+def test_a_broad_filter_is_asked_of_the_nearest_only(store, space, remember, monkeypatch):
+    rows = [row for text in "abcdefghijkl" for row in store.items.passage_rows(remember(text))]
+    put(store, space, rows)
+    monkeypatch.setattr(leg, "RESCORED", 2)
+    with store.transaction():
+        store.items.set_state([1], "failed")
+    scope = Scope(Condition("item.state <> :state", {"state": "failed"}), None)
+    found = leg.nearest(store, leg.SignCodes(store), space, unit(rows[0])[0], scope)
+    assert rows[0] not in found
+    assert set(found) <= set(rows)
+    everything = leg.nearest(store, leg.SignCodes(store), space, unit(rows[0])[0])
+    assert next(iter(everything)) == rows[0]
 
 
 def test_what_is_added_or_removed_is_seen_by_the_next_search(store, space):

@@ -18,18 +18,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pomnit.engines.bert import Floats, average, read_embeddings, read_tokenizer, unit, windows
 from pomnit.engines.onnx_bert import INPUT, graph_path
 from pomnit.errors import EngineError, EngineMissing, ModelDamaged
 from pomnit.models.cards import EncoderCard
-from pomnit.models.checkpoint import Checkpoint
-from pomnit.models.hub import TOKENIZER, WEIGHTS
 
-OVERLAP = 32  # tokens that two neighbouring windows of a long text share
 _BUILD_LIMIT = 600.0  # seconds; 3 are usual
-
-Floats = NDArray[np.float32]
 
 
 class OnnxEncoder:
@@ -54,8 +49,8 @@ class OnnxEncoder:
             EngineError: the graph could not be made.
         """
         self.card = card
-        self._words, self._places = _embeddings(card, files)
-        self._tokenizer = _tokenizer(files, card.max_tokens)
+        self._words, self._places = read_embeddings(card, files)
+        self._tokenizer = read_tokenizer(files, card.max_tokens)
         graph = graph_path(files, card.weights_sha256, card.pooling, precision, cache)
         if not graph.exists():
             _build(files, graph, precision, card.pooling)
@@ -87,7 +82,7 @@ class OnnxEncoder:
         else:
             for done in [self._pool.submit(work) for _ in range(min(self._threads, len(texts)))]:
                 done.result()
-        return _unit(rows, self.card.name)
+        return unit(rows, self.card.name)
 
     def close(self) -> None:
         """Frees the model; a call that is running finishes or raises EngineError."""
@@ -97,17 +92,8 @@ class OnnxEncoder:
 
     def _pooled(self, text: str) -> Floats:
         """Gives the state of one text, pooled over all its windows, not normalised; shape (dimensions,)."""
-        windows = self._windows(text)
-        if len(windows) == 1:
-            return self._run(windows[0])
-        return np.average([self._run(w) for w in windows], axis=0, weights=[len(w) for w in windows])
-
-    def _windows(self, text: str) -> list[list[int]]:
-        try:
-            found = self._tokenizer.encode(text)
-        except (TypeError, UnicodeError):  # half of a surrogate pair, which file names and bad decoders leave
-            found = self._tokenizer.encode(text.encode("utf-8", "replace").decode())
-        return [found.ids, *(part.ids for part in found.overflowing)]
+        read = windows(self._tokenizer, text)
+        return average([self._run(ids) for ids in read], read)
 
     def _run(self, ids: list[int]) -> Floats:
         try:
@@ -117,43 +103,6 @@ class OnnxEncoder:
         except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
             raise EngineError(f"{self.card.name}: {error}") from error
         return pooled
-
-
-def _unit(rows: Floats, name: str) -> Floats:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not np.all(np.isfinite(lengths) & (lengths > 0)):
-        raise EngineError(f"{name}: row {int(np.argmin(np.isfinite(lengths) & (lengths > 0)))} is not a vector")
-    rows /= lengths
-    return rows
-
-
-def _embeddings(card: EncoderCard, files: Path) -> tuple[Floats, Floats]:
-    """Gives the table of words (a view of the file) and the sum of place and type embeddings."""
-    weights = Checkpoint(files / WEIGHTS)
-    words, places, types = (
-        weights[f"embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type")
-    )
-    if words.shape[1:] != (card.dimensions,) or places.shape[1:] != words.shape[1:] or len(places) < card.max_tokens:
-        raise ModelDamaged(
-            f"{files}: embeddings of {words.shape} and {places.shape}; the card of {card.name} says"
-            f" {card.dimensions} dimensions and {card.max_tokens} tokens"
-        )
-    return words, places[: card.max_tokens] + types[0]
-
-
-def _tokenizer(files: Path, max_tokens: int) -> Any:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise EngineMissing(f"{error}; type: pip install tokenizers") from None
-    path = files / TOKENIZER
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise ModelDamaged(f"{path}: {error}") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens, stride=min(OVERLAP, max_tokens // 4))
-    return tokenizer
 
 
 def _session(graph: Path) -> Any:

@@ -62,8 +62,8 @@ class FakeRecogniser:
         self._lines = lines
         self._closed = False
 
-    def recognise(self, image: Image.Image) -> list[Line]:
-        """Gives the lines.
+    def recognise(self, image: Image.Image, *, thorough: bool = False) -> list[Line]:  # noqa: ARG002
+        """Gives the lines, ``thorough`` or not.
 
         Raises:
             EngineError: the recogniser was closed.

@@ -8,20 +8,21 @@ what that brings; the log says what was tried.
 from __future__ import annotations
 
 import itertools
-import operator
 import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps
 
-from pomnit.engines.flatten import PLAIN_RUN, Bits, bounded, cell_size, difference, prepare, to_rgb, window
+from pomnit.engines.flatten import bounded, prepare, to_rgb
+from pomnit.engines.ocr_alphabets import Pixels, Reading, Token, is_doubtful, repair
+from pomnit.engines.ocr_merge import insert_lines, merge
+from pomnit.engines.ocr_page import big_line, has_picture, is_poor, second_page, unread_lines
 from pomnit.engines.protocols import Line, Word
 from pomnit.errors import EngineError, EngineMissing
 from pomnit.records import Box
@@ -29,6 +30,7 @@ from pomnit.text.alphabets import one_alphabet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
 LANGUAGES = ("rus", "eng")
 
@@ -37,11 +39,7 @@ SETTINGS = {
     "tessedit_do_invert": "0",  # flattening leaves no light text to try for
     "textord_tabfind_find_tables": "0",  # only the layout of tables is lost, not their text: 3 % less time
 }
-CELL = 8  # pixels as Tesseract sees them; small letters are 14 to 20 high there
-LONG_RUN = 24  # cells: about three words
-MOST_UNREAD = 8
-
-Pixels = tuple[int, int, int, int]
+MARGIN = 3  # pixels around a word that is read again; with more, its neighbours' edges become quotation marks
 
 
 # --- what is installed ------------------------------------------------------------------------------------------
@@ -104,8 +102,10 @@ def how_to_install(languages: tuple[str, ...] = LANGUAGES) -> str:
 class TesseractRecogniser:
     """Reads images with Tesseract: one native instance per image that is read at the same time, kept for the next."""
 
-    def __init__(self, tessdata: Path, languages: tuple[str, ...] = LANGUAGES) -> None:
+    def __init__(self, tessdata: Path, languages: tuple[str, ...] = LANGUAGES, *, second_pass: bool = True) -> None:
         """``tessdata`` is the folder of the language files (see ``find_tessdata``).
+
+        Without ``second_pass`` an image is read once however poorly, unless a call asks to be thorough.
 
         Raises:
             EngineMissing: tesserocr or a language file is not here; the message says what to type.
@@ -121,11 +121,15 @@ class TesseractRecogniser:
         self._path = os.path.join(tessdata, "")  # Tesseract wants the final slash
         self._languages = "+".join(languages)
         self._lock = threading.Lock()
-        self._idle: list[Any] = []
+        self._alone = set(languages) == set(LANGUAGES)  # a language alone may read again what both took wrongly
+        self._idle: dict[str, list[Any]] = {}
+        self._second_pass = second_pass
         self._closed = False
 
-    def recognise(self, image: Image.Image) -> list[Line]:
+    def recognise(self, image: Image.Image, *, thorough: bool = False) -> list[Line]:
         """Gives the lines of ``image`` (any Pillow mode) in reading order; about 1 s of CPU for a full screen.
+
+        A second reading takes as long again. It is done when the first is poor, and whenever ``thorough``.
 
         Raises:
             EngineError: the image cannot be decoded, Tesseract failed on it, or the engine was closed.
@@ -137,27 +141,31 @@ class TesseractRecogniser:
             raise EngineError(f"an image of mode {image.mode}, {image.size} cannot be prepared: {error}") from error
         if page is None:
             return []
-        with self._instance() as api:
+        with self._instance(self._languages) as api:
             lines = self._read(api, page)
             self._read_skipped(api, np.asarray(page), lines)
-            return [read for line in lines if (read := self._read_big(api, rgb, line)) is not None]
+            lines = [read for line in lines if (read := self._read_big(api, rgb, line)) is not None]
+            if thorough or (self._second_pass and is_poor(np.asarray(page), lines)):
+                lines = merge(lines, self._read_again(api, rgb, page), rgb.width / rgb.height)
+            return lines
 
     def close(self) -> None:
         """Frees every instance; one that is reading now is freed when it is done. Closing twice does nothing."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for api in idle:
+            idle, self._idle = self._idle, {}
+        for api in itertools.chain.from_iterable(idle.values()):
             api.End()
 
     @contextmanager
-    def _instance(self) -> Iterator[Any]:
+    def _instance(self, languages: str) -> Iterator[Any]:
         with self._lock:
             if self._closed:
                 raise EngineError("this recogniser was closed; open the memory again")
-            api = self._idle.pop() if self._idle else None
+            idle = self._idle.get(languages)
+            api = idle.pop() if idle else None
         if api is None:
-            api = self._new_instance()
+            api = self._new_instance(languages)
         keep = False
         try:
             yield api
@@ -165,32 +173,32 @@ class TesseractRecogniser:
             with self._lock:
                 keep = not self._closed
                 if keep:
-                    self._idle.append(api)
+                    self._idle.setdefault(languages, []).append(api)
         except RuntimeError as error:
             raise EngineError(f"Tesseract failed: {error}") from error
         finally:
             if not keep:
                 api.End()
 
-    def _new_instance(self) -> Any:
+    def _new_instance(self, languages: str) -> Any:
         try:
-            api = self._library.PyTessBaseAPI(path=self._path, lang=self._languages, psm=self._library.PSM.AUTO)
+            api = self._library.PyTessBaseAPI(path=self._path, lang=languages, psm=self._library.PSM.AUTO)
         except RuntimeError as error:
-            raise EngineError(f"Tesseract cannot load {self._languages} from {self._path}: {error}") from error
+            raise EngineError(f"Tesseract cannot load {languages} from {self._path}: {error}") from error
         for name, value in SETTINGS.items():
             api.SetVariable(name, value)
         return api
 
-    def _read(self, api: Any, page: Image.Image) -> list[Line]:
+    def _read(self, api: Any, page: Image.Image, flattened: Image.Image | None = None) -> list[Line]:
         """Gives the lines of a prepared image, by the page segmentation that is set."""
         api.SetImageBytes(page.tobytes(), page.width, page.height, 1, page.width)
         if not api.Recognize():
             raise EngineError(f"Tesseract gave up on an image of {page.size} pixels")
-        return self._lines(api, np.asarray(page))
+        return self._lines(api, np.asarray(flattened or page))
 
     def _read_skipped(self, api: Any, page: NDArray[np.uint8], lines: list[Line]) -> None:
         """Adds the lines that the search for lines passed over in the page that ``api`` holds."""
-        with self._single_lines(api):
+        with self._segmentation(api, self._library.PSM.SINGLE_LINE):
             for x0, y0, x1, y1 in unread_lines(page, [word.box for line in lines for word in line.words]):
                 api.SetRectangle(x0, y0, x1 - x0, y1 - y0)
                 if api.Recognize():
@@ -206,16 +214,26 @@ class TesseractRecogniser:
         if big is None:
             return line
         page, box = big
-        with self._single_lines(api):
+        with self._segmentation(api, self._library.PSM.SINGLE_LINE):
             found = self._read(api, page)
         if len(found) == 1 and _certainty(found[0]) > _certainty(line) - 0.05:
             words = (Word(word.text, _within(word.box, box), word.confidence) for word in found[0].words)
             line = Line(tuple(words), line.block)
         return line if _certainty(line) > 0.5 else None
 
+    def _read_again(self, api: Any, rgb: Image.Image, page: Image.Image) -> list[Line]:
+        """Gives the second reading: text anywhere, on an image that was not flattened."""
+        again = second_page(rgb, page.size, has_picture(np.asarray(page)))
+        api.SetVariable("tessedit_do_invert", "1")  # light text on a dark button is left in it
+        try:
+            with self._segmentation(api, self._library.PSM.SPARSE_TEXT):
+                return self._read(api, again, flattened=page)
+        finally:
+            api.SetVariable("tessedit_do_invert", "0")
+
     @contextmanager
-    def _single_lines(self, api: Any) -> Iterator[None]:
-        api.SetPageSegMode(self._library.PSM.SINGLE_LINE)
+    def _segmentation(self, api: Any, mode: int) -> Iterator[None]:
+        api.SetPageSegMode(mode)
         try:
             yield
         finally:
@@ -223,7 +241,7 @@ class TesseractRecogniser:
 
     def _lines(self, api: Any, page: NDArray[np.uint8]) -> list[Line]:
         level = self._library.RIL
-        lines: list[tuple[list[Word], int]] = []
+        lines: list[tuple[list[Token], int]] = []
         block = -1
         iterator = api.GetIterator()
         for at in self._library.iterate_level(iterator, level.WORD) if iterator else ():
@@ -231,12 +249,43 @@ class TesseractRecogniser:
                 block += 1
             if at.IsAtBeginningOf(level.TEXTLINE) or not lines:
                 lines.append(([], max(block, 0)))
-            text = _text(at, level.WORD)
-            confidence = min(1.0, max(0.0, at.Confidence(level.WORD) / 100))
-            pixels = at.BoundingBox(level.WORD)
-            if text and pixels and not is_noise(text, confidence):
-                lines[-1][0].extend(_words(one_alphabet(text), pixels, confidence, page))
-        return [Line(tuple(words), block) for words, block in lines if words]
+            token = self._token(at)
+            if token is not None and not is_noise(token.text, token.confidence):
+                lines[-1][0].append(token)
+        return [Line(self._words(tokens, page), block) for tokens, block in lines if tokens]
+
+    def _token(self, at: Any) -> Token | None:
+        """Gives the word that an iterator is at, with its characters' boxes when it is doubtful."""
+        word, symbol = self._library.RIL.WORD, self._library.RIL.SYMBOL
+        text, pixels = one_alphabet(_text(at, word)), at.BoundingBox(word)
+        if not text or not pixels:
+            return None
+        confidence, known = min(1.0, max(0.0, at.Confidence(word) / 100)), bool(at.WordIsFromDictionary())
+        symbols: list[Pixels] = []
+        if self._alone and is_doubtful(text, known):
+            symbols.append(at.BoundingBox(symbol))
+            while not at.IsAtFinalElement(word, symbol) and at.Next(symbol):
+                symbols.append(at.BoundingBox(symbol))
+        return Token(text, pixels, confidence, known, tuple(symbols))
+
+    def _words(self, tokens: list[Token], page: NDArray[np.uint8]) -> tuple[Word, ...]:
+        if self._alone:
+            tokens = repair(tokens, lambda language, place: self._read_word(language, page, place))
+        return tuple(word for token in tokens for word in _words(token, page))
+
+    def _read_word(self, language: str, page: NDArray[np.uint8], place: Pixels) -> Reading | None:
+        """Gives how one language reads a place of ``page``; None unless it is one word there."""
+        x0, y0, x1, y1 = place
+        part = page[max(0, y0 - MARGIN) : y1 + MARGIN, max(0, x0 - MARGIN) : x1 + MARGIN]
+        level = self._library.RIL.WORD
+        with self._instance(language) as api:
+            api.SetPageSegMode(self._library.PSM.SINGLE_WORD)
+            api.SetImageBytes(part.tobytes(), part.shape[1], part.shape[0], 1, part.shape[1])
+            at = api.GetIterator() if api.Recognize() else None
+            if at is None or at.Empty(level):
+                return None
+            reading = Reading(_text(at, level), at.Confidence(level) / 100, bool(at.WordIsFromDictionary()))
+            return None if at.Next(level) else reading
 
 
 def _text(at: Any, level: Any) -> str:
@@ -244,84 +293,6 @@ def _text(at: Any, level: Any) -> str:
         return str(at.GetUTF8Text(level)).strip()
     except RuntimeError:  # how tesserocr says that a word has no letters
         return ""
-
-
-# --- lines that were skipped ------------------------------------------------------------------------------------
-
-
-def unread_lines(page: NDArray[np.uint8], boxes: Sequence[Box]) -> list[Pixels]:
-    """Gives the places in ``page`` (dark on white) that look like a line of text and lie under none of ``boxes``.
-
-    Tesseract's search for lines now and then leaves out a whole line in the middle of a paragraph. At most
-    MOST_UNREAD are given: a picture may look like many lines.
-    """
-    height, width = page.shape
-    rows, columns = height // CELL, width // CELL
-    ink = page[: rows * CELL, : columns * CELL] < 160
-    cells: Bits = ink.reshape(rows, CELL, columns, CELL).max(axis=(1, 3))
-    for x0, y0, x1, y1 in boxes:
-        cells[max(0, int(y0 * height) // CELL - 1) : int(y1 * height) // CELL + 2,
-              max(0, int(x0 * width) // CELL - 1) : int(x1 * width) // CELL + 2] = False  # fmt: skip
-    gap = 5  # cells: the spaces between words are closed
-    cells = window(window(cells, gap, operator.or_, gap - 1), gap, operator.and_)
-    return [place for place in _stacked_runs(cells) if _looks_like_text(ink, place)][:MOST_UNREAD]
-
-
-def _stacked_runs(cells: Bits) -> list[Pixels]:
-    """Gives boxes in pixels, with some margin, around the long runs of cells that lie one below the other."""
-    edges = np.diff(np.pad(cells, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    starts, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)
-    long = ends[:, 1] - starts[:, 1] >= LONG_RUN
-    stacks: list[Pixels] = []
-    for (y, x0), (_, x1) in zip(starts[long].tolist(), ends[long].tolist(), strict=True):
-        above = next((box for box in stacks if box[3] == y and box[0] < x1 and x0 < box[2]), None)
-        if above is None:
-            stacks.append((x0, y, x1, y + 1))
-            continue
-        stacks[stacks.index(above)] = (min(above[0], x0), above[1], max(above[2], x1), y + 1)
-    boxes = [box for box in stacks if 2 <= box[3] - box[1] <= 10]
-    rows, columns = cells.shape
-    grown = [(max(0, x0 - 1), max(0, y0 - 1), min(columns, x1 + 1), min(rows, y1 + 1)) for x0, y0, x1, y1 in boxes]
-    return [(x0 * CELL, y0 * CELL, x1 * CELL, y1 * CELL) for x0, y0, x1, y1 in grown]
-
-
-def _looks_like_text(ink: Bits, place: Pixels) -> bool:
-    x0, y0, x1, y1 = place
-    part = ink[y0:y1, x0:x1]
-    strokes = int((part[:, 1:] & ~part[:, :-1]).sum(axis=1).max())  # in the row that has most
-    return 0.05 < float(part.mean()) < 0.5 and strokes * 2 * CELL > x1 - x0  # rules and frames have few
-
-
-def insert_lines(lines: list[Line], found: Sequence[Line]) -> None:
-    """Puts each found line below the nearest line above it in ``lines``, and into its block."""
-    for line in found:
-        x0, y0, x1 = line.words[0].box[0], line.words[0].box[1], line.words[-1].box[2]
-        above = [
-            (other.words[0].box[1], at)
-            for at, other in enumerate(lines)
-            if other.words[0].box[1] < y0 and other.words[0].box[0] < x1 and x0 < other.words[-1].box[2]
-        ]
-        at = max(above)[1] + 1 if above else 0
-        lines.insert(at, Line(line.words, lines[at - 1].block if at else 0))
-
-
-def big_line(rgb: Image.Image, line: Line) -> tuple[Image.Image, Box] | None:
-    """Gives a line of big letters, prepared by its difference from the commonest colour, and its box; else None."""
-    x0, y0, x1, y1 = (min(word.box[0] for word in line.words), min(word.box[1] for word in line.words),
-                      max(word.box[2] for word in line.words), max(word.box[3] for word in line.words))  # fmt: skip
-    height = (y1 - y0) * rgb.height
-    if height < PLAIN_RUN * cell_size(rgb) * 0.8:
-        return None
-    beside, above = 0.6 * height, 0.35 * height  # a broken letter at either end may have been left out
-    left, top = max(0, int(x0 * rgb.width - beside)), max(0, int(y0 * rgb.height - above))
-    right, bottom = min(rgb.width, int(x1 * rgb.width + beside)), min(rgb.height, int(y1 * rgb.height + above))
-    part = rgb.crop((left, top, right, bottom))
-    paper = tuple(int(level) for level in np.median(np.asarray(part).reshape(-1, 3), axis=0))
-    ink = ImageOps.autocontrast(difference(part, Image.new("RGB", part.size, paper)))
-    shrink = 60 / height
-    ink = ink.resize((max(1, round(ink.width * shrink)), max(1, round(ink.height * shrink))), Image.Resampling.BICUBIC)
-    box = left / rgb.width, top / rgb.height, right / rgb.width, bottom / rgb.height
-    return ImageChops.invert(ink), box
 
 
 def _within(inner: Box, outer: Box) -> Box:
@@ -351,10 +322,11 @@ def is_noise(text: str, confidence: float) -> bool:
     return confidence < 0.7 and _RULE.search(text.lower()) is not None
 
 
-def _words(text: str, pixels: Pixels, confidence: float, page: NDArray[np.uint8]) -> list[Word]:
+def _words(token: Token, page: NDArray[np.uint8]) -> list[Word]:
     """Gives one word, or several where Tesseract read a grouped number ("1 284,50") as one."""
-    pieces = split_number(text, pixels, page) if _GROUPED_NUMBER.fullmatch(text) else [(text, pixels)]
-    return [Word(piece, _fractions(box, page.shape), confidence) for piece, box in pieces]
+    whole = [(token.text, token.pixels)]
+    pieces = split_number(token.text, token.pixels, page) if _GROUPED_NUMBER.fullmatch(token.text) else whole
+    return [Word(piece, _fractions(box, page.shape), token.confidence) for piece, box in pieces]
 
 
 def _fractions(pixels: Pixels, shape: tuple[int, ...]) -> Box:

@@ -20,14 +20,17 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pomnit.errors import EngineError, EngineMissing, ModelDamaged, PomnitError
+from pomnit.engines.bert import Floats, read_config
+from pomnit.errors import EngineError, EngineMissing, PomnitError
 from pomnit.models.checkpoint import Checkpoint
 from pomnit.models.hub import CONFIG, TOKENIZER, WEIGHTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 GRAPH_VERSION = 2  # raise it whenever the same weights give another graph
 INPUT = "embedded"
@@ -35,8 +38,6 @@ _OPSET, _IR = 20, 10  # the first opset with Gelu, and its file version
 _MS = "com.microsoft"
 _SPLITS = 8  # copies appended for one product; 16 gain nothing more
 _SAMPLES, _SAMPLE_TOKENS = 12, 64  # random tokens on which channels are measured
-
-Floats = NDArray[np.float32]
 
 
 def graph_path(files: Path, digest: str, pooling: str, precision: str, cache: Path) -> Path:
@@ -213,28 +214,6 @@ def _ends(files: Path) -> tuple[int, int]:
     tokenizer.no_padding()
     ids = tokenizer.encode("").ids or [0]
     return ids[0], ids[-1]
-
-
-def read_config(files: Path) -> dict[str, Any]:
-    """Gives the numbers of config.json that the graph needs.
-
-    Raises:
-        ModelDamaged: it cannot be read.
-        EngineError: it describes another kind of model.
-    """
-    path = files / CONFIG
-    try:
-        config = json.loads(path.read_text("utf-8"))
-        numbers: dict[str, Any] = {
-            k: int(config[k]) for k in ("hidden_size", "num_hidden_layers", "num_attention_heads")
-        }
-        numbers["layer_norm_eps"] = float(config["layer_norm_eps"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelDamaged(f"{path}: not the configuration of a BERT encoder ({error!r})") from None
-    for key, value in {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}.items():
-        if config.get(key, value) != value:
-            raise EngineError(f"{path}: {key} is {config[key]!r}; only {value!r} can be run")
-    return numbers
 
 
 def graph_bytes(files: Path, precision: str, pooling: str) -> bytes:

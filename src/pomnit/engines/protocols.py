@@ -44,8 +44,10 @@ class Recogniser(Protocol):
     An image without text gives an empty list. ``close`` frees everything; the engine is not used after it.
     """
 
-    def recognise(self, image: Image.Image) -> list[Line]:
+    def recognise(self, image: Image.Image, *, thorough: bool = False) -> list[Line]:
         """Gives the lines of ``image`` (any Pillow mode, at most 100 megapixels) in reading order.
+
+        ``thorough`` takes the time to find more, where the engine knows how to; otherwise it changes nothing.
 
         Raises:
             EngineError: the engine failed on this image.

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pomnit.readers.encodings import looks_like_text
+from pomnit.readers.signatures import OLE, ZIP, Matches, is_avif, is_bmp, is_heic, is_pdf, is_webp, package_of, starts
 from pomnit.records import Kind
 from pomnit.text.split import PlacedText
 
@@ -46,7 +48,7 @@ class Reader:
     stage: Stage
     module: str  # imported only when something is to be read
     suffixes: tuple[str, ...]
-    matches: Callable[[bytes], bool]
+    matches: Matches
     limit: str  # the setting that bounds its size in bytes
 
     def read(self, data: bytes, settings: Settings, recogniser: Recogniser | None) -> Reading:
@@ -59,32 +61,45 @@ class Reader:
         return function(data, settings, recogniser)
 
 
-def _starts(*signatures: bytes) -> Callable[[bytes], bool]:
-    return lambda head: head.startswith(signatures)
+_IMAGE, _TEXT, _OFFICE = "pomnit.readers.image", "pomnit.readers.text", "pomnit.readers.office"
+_OPEN_XML, _OASIS = "application/vnd.openxmlformats-officedocument.", "application/vnd.oasis.opendocument."
 
 
-def _is_webp(head: bytes) -> bool:
-    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+def _picture(media_type: str, suffixes: tuple[str, ...], matches: Matches) -> Reader:
+    return Reader(f"image/{media_type}", "image", "recognise", _IMAGE, suffixes, matches, "image_bytes")
 
 
-def _is_text(head: bytes) -> bool:
-    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in head
+def _office(media_type: str, suffixes: tuple[str, ...], *names: bytes) -> Reader:
+    return Reader(media_type, "document", "read", _OFFICE, suffixes, package_of(*names), "document_bytes")
+
+
+def _text(media_type: str, kind: Kind, module: str, suffixes: tuple[str, ...], limit: str = "text_bytes") -> Reader:
+    return Reader(media_type, kind, "read", f"pomnit.readers.{module}", suffixes, looks_like_text, limit)
 
 
 REGISTRY = (
-    Reader("image/png", "image", "recognise", "pomnit.readers.image", (".png",), _starts(b"\x89PNG"), "image_bytes"),
-    Reader(
-        "image/jpeg",
-        "image",
-        "recognise",
-        "pomnit.readers.image",
-        (".jpg", ".jpeg"),
-        _starts(b"\xff\xd8\xff"),
-        "image_bytes",
-    ),
-    Reader("image/webp", "image", "recognise", "pomnit.readers.image", (".webp",), _is_webp, "image_bytes"),
-    Reader("text/markdown", "note", "read", "pomnit.readers.text", (".md", ".markdown"), _is_text, "text_bytes"),
-    Reader("text/plain", "note", "read", "pomnit.readers.text", (".txt", ".text"), _is_text, "text_bytes"),
+    _picture("png", (".png",), starts(b"\x89PNG")),
+    _picture("jpeg", (".jpg", ".jpeg"), starts(b"\xff\xd8\xff")),
+    _picture("webp", (".webp",), is_webp),
+    _picture("gif", (".gif",), starts(b"GIF87a", b"GIF89a")),
+    _picture("tiff", (".tif", ".tiff"), starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    _picture("bmp", (".bmp",), is_bmp),
+    _picture("heic", (".heic", ".heif"), is_heic),
+    _picture("avif", (".avif",), is_avif),
+    Reader("application/pdf", "document", "read", "pomnit.readers.pdf", (".pdf",), is_pdf, "document_bytes"),
+    _office(_OPEN_XML + "wordprocessingml.document", (".docx", ".docm", ".dotx"), b"word/"),
+    _office(_OPEN_XML + "presentationml.presentation", (".pptx", ".pptm", ".ppsx"), b"ppt/"),
+    _office(_OPEN_XML + "spreadsheetml.sheet", (".xlsx", ".xlsm"), b"xl/"),
+    _office(_OASIS + "text", (".odt", ".ott"), _OASIS.encode() + b"text"),
+    _office(_OASIS + "spreadsheet", (".ods",), _OASIS.encode() + b"spreadsheet"),
+    _office(_OASIS + "presentation", (".odp",), _OASIS.encode() + b"presentation"),
+    _text("text/html", "document", "html", (".html", ".htm", ".xhtml")),
+    _text("message/rfc822", "document", "eml", (".eml", ".mht", ".mhtml"), "document_bytes"),
+    _text("text/csv", "document", "csv", (".csv", ".tsv")),
+    _text("application/x-subrip", "document", "subtitles", (".srt",)),
+    _text("text/vtt", "document", "subtitles", (".vtt",)),
+    _text("text/markdown", "note", "text", (".md", ".markdown")),
+    _text("text/plain", "note", "text", (".txt", ".text")),
 )
 
 SUFFIXES = frozenset(suffix for reader in REGISTRY for suffix in reader.suffixes)
@@ -93,15 +108,15 @@ SUFFIXES = frozenset(suffix for reader in REGISTRY for suffix in reader.suffixes
 def choose(name: str, head: bytes) -> Reader | None:
     """Gives the reader for an original with this file name and these first bytes, None when there is none.
 
-    A signature counts whatever the name says; a name counts only for kinds without a signature.
+    A signature counts whatever the name says; a name counts only for kinds without a signature, and for the archives
+    and old containers that office documents come in, when their first bytes do not say which.
     """
     lower = name.lower()
     for reader in REGISTRY:
-        if reader.matches is _is_text:
-            if lower.endswith(reader.suffixes) and _is_text(head):
-                return reader
-        elif reader.matches(head):
+        if reader.matches(head) and (reader.matches is not looks_like_text or lower.endswith(reader.suffixes)):
             return reader
+    if head.startswith((ZIP, OLE)):
+        return next((r for r in REGISTRY if r.module == _OFFICE and lower.endswith(r.suffixes)), None)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,11 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 from pomnit.errors import ItemError
 
 _STEP = 1 << 20
+_ADDRESS = re.compile(r"(?:https?|ftps?|sftp|smb)://", re.IGNORECASE)
+_NO_NETWORK = (
+    "an address, and Pomnit does not go to the network; save the page (Ctrl-S or Cmd-S in a browser) or download the "
+    "file, then add what was saved"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,9 @@ def walk(paths: Sequence[str | os.PathLike[str]]) -> Iterator[FoundFile | NotFou
     """
     visited: set[tuple[int, int]] = set()
     for named in paths:
+        if _ADDRESS.match(os.fspath(named)):
+            yield NotFoundHere(os.fspath(named), _NO_NETWORK)
+            continue
         ahead = [os.path.realpath(os.path.abspath(os.path.expanduser(os.fspath(named))))]
         first = True
         while ahead:

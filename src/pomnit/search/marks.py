@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 
 from pomnit.records import MARK_CLOSE, MARK_OPEN
 from pomnit.store.spans import Range
-from pomnit.text.words import fold, tokens
+from pomnit.text.alphabets import one_alphabet
+from pomnit.text.words import HEAD, WORD, fold, heads, quick_fold, stem, tokens
 
 SNIPPET = 200  # characters
 _LEAD = 40  # characters shown before the first found word
@@ -20,11 +21,19 @@ def find(text: str, stems: Collection[str], words: Collection[str]) -> list[Rang
     A word counts by its stem, or when it shares all but the end with a word of the query ("замок", "замки").
     """
     starts = tuple({fold(w)[: max(_MIN_PREFIX, len(w) - 2)] for w in words if len(w) > _MIN_PREFIX})
-    found = sorted(
-        (token.start, token.end)
-        for token in tokens(text)
-        if token.stem in stems or (starts and fold(text[token.start : token.end]).startswith(starts))
-    )
+    if any(stem_.isdigit() and len(stem_) > HEAD for stem_ in stems):  # may stand in groups: "1 284"
+        found = sorted((t.start, t.end) for t in tokens(text) if t.stem in stems)
+    else:
+        looked_for = heads([*stems, *map(fold, words)])
+        low = quick_fold(one_alphabet(text))
+        if len(low) != len(text):  # a letter whose small form is two
+            low = text
+        found = [
+            (m.start(), m.end())
+            for m in WORD.finditer(low)
+            if low[m.start() : m.start() + HEAD] in looked_for
+            and (stem(m.group()) in stems or (starts and m.group().startswith(starts)))
+        ]
     ranges: list[Range] = []
     for start, end in found:
         if ranges and start < ranges[-1][1]:  # a number that is joined, and its parts

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
 from pomnit.errors import UsageError
 from pomnit.records import KINDS, Lang, Query
+from pomnit.search.dates import find_dates, says_something
 from pomnit.text.language import detect_query
 from pomnit.text.stopwords import is_stop
 from pomnit.text.times import utc
@@ -45,6 +46,8 @@ class Understood:
     words: tuple[QueryWord, ...]  # each once, those of phrases too; function words only when there is nothing else
     phrases: tuple[str, ...]
     filters: Mapping[str, str] = field(default_factory=dict)
+    dates: str | None = None  # the relative date that became a filter, as written
+    as_words: Understood | None = None  # then: this query with the date's words as words
 
     @cached_property
     def lang(self) -> Lang:
@@ -52,9 +55,16 @@ class Understood:
         return detect_query(self.text)
 
     @property
+    def key(self) -> tuple[Hashable, ...]:
+        """What queries that mean the same have in common."""
+        whole = self.as_words.text if self.as_words else None
+        return (self.text, self.words, self.phrases, *sorted(self.filters.items()), self.dates, whole)
+
+    @property
     def record(self) -> Query:
         """What is shown of it."""
-        return Query(self.text, tuple(w.text for w in self.words), self.phrases, dict(self.filters), self.lang)
+        words = tuple(w.text for w in self.words)
+        return Query(self.text, words, self.phrases, dict(self.filters), self.lang, self.dates)
 
 
 def understand(text: str, **given: str | None) -> Understood:
@@ -76,6 +86,32 @@ def understand(text: str, **given: str | None) -> Understood:
     if not words and not filters:
         raise UsageError(f"there is no word in {text!r} to search for; type a word, or a filter such as type:image")
     return Understood(rest, words, phrases, filters)
+
+
+def understand_dated(text: str, now: datetime, **given: str | None) -> Understood:
+    """Gives the meaning of a query whose relative date ("вчера"), seen from ``now``, is a filter and no words.
+
+    A date that is given by ``after`` or ``before`` counts before it: then its words are words.
+
+    Raises:
+        UsageError: as ``understand``.
+    """
+    plain = understand(text, **given)
+    if "after" in plain.filters or "before" in plain.filters:
+        return plain
+    found = find_dates(plain.text, now.astimezone().replace(tzinfo=None))
+    if found is None:
+        return plain
+    start, end = found.span
+    rest = " ".join((plain.text[:start] + " " + plain.text[end:]).split())
+    words = _words(rest) if plain.phrases or says_something(rest) else ()
+    dates = {"after": _written(found.after), "before": _written(found.before)}
+    return Understood(rest, words, plain.phrases, {**plain.filters, **dates}, found.words, plain)
+
+
+def _written(local: datetime) -> str:
+    """Gives a moment as a filter writes it."""
+    return local.isoformat(timespec="minutes").removesuffix("T00:00")
 
 
 def _legible(text: str) -> str:

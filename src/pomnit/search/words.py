@@ -9,25 +9,22 @@ it.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pomnit.search.query import QueryWord, Understood
 from pomnit.store import Store
-from pomnit.store.filters import Condition
-from pomnit.text.words import fold, stem
+from pomnit.store.filters import Scope
+from pomnit.text.words import HEAD, WORD, fold, heads, quick_fold, stem
 
 K1, B = 1.2, 0.75  # BM25's usual constants
 TYPICAL_LENGTH = 600  # characters of a passage, what BM25 calls the average document
 GRAMS = 0.4  # share of the 4-grams in a word score; see docs/LOG.md, "Fitting the fusion"
 GRAM = 4
-GATHER = 60  # passages that are scored
-FREQUENT = 20_000  # postings that may be read to gather: FTS5 ranks every match, so very frequent words only score
+GATHER = 40  # passages that are scored
+FREQUENT = 10_000  # postings that may be read to gather: FTS5 ranks every match, so very frequent words only score
 SIMILAR = 0.55  # Dice coefficient of 3-grams from which an indexed word stands in for one that is nowhere
 SIMILAR_MOST = 3
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +44,13 @@ class WordsLeg:
         self._weighted = _weigh(store, query.words)
         self._scorer = Scorer(self._weighted)
 
-    def gather(self, condition: Condition | None, superseded: bool) -> list[int]:
+    def gather(self, scope: Scope | None) -> list[int]:
         """Gives the passages worth scoring, best first."""
         match = self._expression()
         if not match:
             return []
         limit = GATHER * 8 if self._query.phrases else GATHER  # a phrase is checked on the text afterwards
-        return [row for row, _ in self._store.words.gather(match, limit, condition, superseded=superseded)]
+        return [row for row, _ in self._store.words.gather(match, limit, scope)]
 
     def _expression(self) -> str:
         """Gives the FTS5 expression: all words of the phrases, else any word that is not too frequent."""
@@ -83,9 +80,7 @@ class Scorer:
         self._total = sum(w.idf for w in weighted)
         self._grams = [_grams(w.word.text) for w in weighted]
         self._by_stem = {s: w.word.stem for w in weighted for s in w.stems}
-        starts = {_start(s) for s in self._by_stem}
-        starts |= {_start(w.word.text) for w in weighted}
-        self._pattern = re.compile("|".join(rf"(?<![^\W_]){re.escape(s)}[^\W_]*" for s in sorted(starts)) or r"(?!)")
+        self._heads = heads([*self._by_stem, *(w.word.text for w in weighted)])
 
     def score(self, text: str, title: str = "") -> float:
         """Gives how well a text (with its title, when it opens the item) fits, 0..1."""
@@ -96,19 +91,18 @@ class Scorer:
         """Gives the shares of the best possible BM25 and of the words' 4-grams that a text holds, each 0..1."""
         if not self._total:
             return 0.0, 0.0
-        low = simple_fold(f"{title}\n{text}" if title else text)
+        whole = f"{title}\n{text}" if title else text
+        words = WORD.findall(quick_fold(whole))
         counts: dict[str, int] = {}
-        for found in self._pattern.findall(low):
-            stem_ = self._by_stem.get(stem(found))
-            if stem_ is not None:
+        for word in words:
+            if word[:HEAD] in self._heads and (stem_ := self._by_stem.get(stem(word))) is not None:
                 counts[stem_] = counts.get(stem_, 0) + 1
-        damp = K1 * (1 - B + B * len(low) / TYPICAL_LENGTH)
+        damp = K1 * (1 - B + B * len(whole) / TYPICAL_LENGTH)
         bm25 = sum(w.idf * n / (n + damp) for w in self._weighted if (n := counts.get(w.word.stem, 0)))
-        spaced = f" {' '.join(_WORD.findall(low))} "
-        held = sum(
-            w.idf * sum(gram in spaced for gram in grams) / len(grams)
-            for w, grams in zip(self._weighted, self._grams, strict=True)
-        )
+        there, spaced = set(words), f" {' '.join(words)} "
+        held = 0.0
+        for w, grams in zip(self._weighted, self._grams, strict=True):
+            held += w.idf * (1.0 if w.word.text in there else sum(map(spaced.__contains__, grams)) / len(grams))
         return bm25 / self._total, held / self._total
 
 
@@ -142,18 +136,8 @@ def contains(text: str, phrases: Sequence[str]) -> bool:
     """Tells whether all phrases stand in a text word for word, whatever the case and the signs between the words."""
     if not phrases:
         return True
-    words = f" {' '.join(fold(w) for w in _WORD.findall(text))} "
-    return all(f" {' '.join(fold(w) for w in _WORD.findall(phrase))} " in words for phrase in phrases)
-
-
-def simple_fold(text: str) -> str:
-    """Gives a text in lower case with ё as е: quick, and enough to look for words in it."""
-    return text.lower().replace("ё", "е")
-
-
-def _start(word: str) -> str:
-    """Gives the beginning that all forms of a word share: English stems change their last letter (happy, happi)."""
-    return word[: max(3, len(word) - 2)] if len(word) > 3 else word
+    words = f" {' '.join(fold(w) for w in WORD.findall(text))} "
+    return all(f" {' '.join(fold(w) for w in WORD.findall(phrase))} " in words for phrase in phrases)
 
 
 def _grams(word: str, n: int = GRAM) -> list[str]:
@@ -162,7 +146,7 @@ def _grams(word: str, n: int = GRAM) -> list[str]:
 
 
 def _stems(phrase: str) -> list[str]:
-    return [stem(w) for w in _WORD.findall(phrase)]
+    return [stem(w) for w in WORD.findall(phrase)]
 
 
 def _quote(stem_: str) -> str:

@@ -10,16 +10,20 @@ import contextlib
 import errno
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from pomnit.errors import DatabaseBusy, DatabaseDamaged, DiskFull, HomeError, PomnitError
+from pomnit.errors import DatabaseBusy, DatabaseDamaged, DiskFull, HomeError, PomnitError, Stopped
+from pomnit.store.disk import make_private_file
 from pomnit.store.migrations import migrate
 
 CACHE_KIB = 32_768
+_STEPS = 2000  # of SQLite's machine between two looks at whether to stop: about 0.1 ms
+_NEXT_GENERATION = "INSERT INTO meta VALUES ('generation', 1) ON CONFLICT DO UPDATE SET value = value + 1"
 
 
 class Database:
@@ -37,6 +41,7 @@ class Database:
         self._opened: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # those of ended threads close by themselves
         self._writing: int | None = None  # the thread inside a transaction
         with self.errors():
+            make_private_file(path)
             self._writer = self._open()
             if not self._writer.pragma("page_count"):  # new; an old one must open while another program writes it
                 self._writer.pragma("auto_vacuum", 2)  # incremental
@@ -109,9 +114,12 @@ class Database:
             with self.errors():
                 self._writer.execute("BEGIN IMMEDIATE")
             self._writing = threading.get_ident()
+            changes = self._writer.total_changes()
             try:
                 yield
                 with self.errors():
+                    if self._writer.total_changes() != changes:
+                        self._writer.execute(_NEXT_GENERATION)
                     self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
@@ -134,6 +142,20 @@ class Database:
         finally:
             connection.execute("ROLLBACK")
 
+    @contextlib.contextmanager
+    def stoppable(self, stop: Callable[[], bool]) -> Iterator[None]:
+        """Reads of this thread inside end with ``Stopped`` soon after ``stop`` says True."""
+        connection = self.connection
+        connection.set_progress_handler(stop, _STEPS)
+        try:
+            yield
+        finally:
+            connection.set_progress_handler(None)
+
+    def generation(self) -> int:
+        """Gives a number that every change of the memory, in whatever process, makes greater."""
+        return int(self.value("SELECT value FROM meta WHERE key = 'generation'") or 0)
+
     def shrink(self) -> None:
         """Gives freed pages back to the disk and empties the write-ahead log."""
         with self._lock, self.errors():
@@ -151,6 +173,8 @@ class Database:
         """Turns SQLite's errors into ours, each with what to do next."""
         try:
             yield
+        except apsw.InterruptError as error:
+            raise Stopped("the search was stopped before it was done") from error
         except (apsw.BusyError, apsw.LockedError) as error:
             seconds = self._busy_ms // 1000
             raise DatabaseBusy(
@@ -165,12 +189,17 @@ class Database:
             raise DiskFull(
                 f"no room left on the disk of {self.path.parent}; free some and run the command again"
             ) from error
-        except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
+        except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, OSError) as error:
             raise _input_output(self.path, error) from error
 
 
-def _input_output(path: Path, error: apsw.Error) -> PomnitError:
-    if getattr(error, "oserror", 0) in (errno.ENOSPC, errno.EDQUOT) or _is_full(path):
+def numbers(values: Iterable[int]) -> Any:
+    """Gives whole numbers, for ``IN carray(?)``: sorted, so that rows are read in the order they lie in."""
+    return apsw.carray(array("q", sorted(values)) or array("q", [-1]))  # an empty one is not allowed; no row is -1
+
+
+def _input_output(path: Path, error: apsw.Error | OSError) -> PomnitError:
+    if getattr(error, "oserror", getattr(error, "errno", 0)) in (errno.ENOSPC, errno.EDQUOT) or _is_full(path):
         return DiskFull(f"no room left on the disk of {path.parent}; free some and run the command again")
     return HomeError(f"{path} cannot be used: {error}; check that you may read and write in {path.parent}")
 

@@ -15,6 +15,15 @@ def make_private(folder: Path) -> None:
     sync(folder.parent)
 
 
+def make_private_file(path: Path) -> None:
+    """Makes an empty file of mode 0600; one that is there stays as it is.
+
+    Raises:
+        OSError.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
 def sync(folder: Path) -> None:
     """Makes the names in ``folder`` durable, such as a file that was renamed into it."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from pomnit.store.database import Database
+from pomnit.store.database import Database, numbers
 
-SUPERSEDED = "SELECT passage.id FROM item JOIN passage ON passage.item = item.id WHERE item.state = 'superseded'"
+FEW = 20_000  # passages that a filter may leave to be listed; more are asked for one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,40 @@ class Condition:
     sql: str
     values: dict[str, Any]
 
-    @property
-    def passages(self) -> str:
-        """The query that gives the passages of the items that meet it."""
-        return f"SELECT passage.id FROM item JOIN passage ON passage.item = item.id WHERE {self.sql}"  # noqa: S608
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which passages a search may find: listed where they are few, else by the condition on their items."""
+
+    condition: Condition
+    few: list[int] | None
+
+    def accept(self, db: Database, passages: Iterable[int]) -> list[int]:
+        """Gives those of ``passages`` that are in the scope."""
+        rows = db.rows(
+            f"""SELECT passage.id FROM passage JOIN item ON item.id = passage.item
+                WHERE passage.id IN carray(:among_) AND {self.condition.sql}""",  # noqa: S608
+            self.condition.values | {"among_": numbers(passages)},
+        )
+        return [row for (row,) in rows]
+
+
+def scope(db: Database, wanted: Condition | None, *, superseded: bool) -> Scope | None:
+    """Gives the scope of a search, None when it is everything; ``superseded`` lets replaced items in."""
+    parts = [wanted.sql] if wanted else []
+    values = dict(wanted.values) if wanted else {}
+    if not superseded and db.value("SELECT 1 FROM item WHERE state = 'superseded' LIMIT 1"):
+        parts.append("item.state <> 'superseded'")
+    if not parts:
+        return None
+    condition = Condition(" AND ".join(parts), values)
+    if not wanted:
+        return Scope(condition, None)
+    rows = db.rows(
+        f"SELECT passage.id FROM item JOIN passage ON passage.item = item.id WHERE {condition.sql} LIMIT :few_",  # noqa: S608
+        values | {"few_": FEW + 1},
+    )
+    return Scope(condition, [row for (row,) in rows] if len(rows) <= FEW else None)
 
 
 def condition(
@@ -38,7 +69,7 @@ def condition(
         ("kind", "item.kind = :kind", kind),
         ("after", "item.time >= :after", after),
         ("before", "item.time < :before", before),
-        ("app", f"EXISTS ({_SOURCE} AND source.app = :app COLLATE NOCASE)", app),
+        ("app", f"item.id IN ({_SOURCE} source.app = :app COLLATE NOCASE)", app),
         ("state", "item.state = :state", "superseded" if superseded else None),
     ):
         if value is not None:
@@ -46,12 +77,12 @@ def condition(
             values[name] = value
     if folder is not None:
         below, more = _below(folder)
-        parts.append(f"EXISTS ({_SOURCE} AND {below})")
+        parts.append(f"item.id IN ({_SOURCE} {below})")
         values |= more
     return Condition(" AND ".join(parts), values) if parts else None
 
 
-_SOURCE = "SELECT 1 FROM source WHERE source.item = item.id"
+_SOURCE = "SELECT source.item FROM source WHERE"
 
 
 def newest(db: Database, wanted: Condition, limit: int) -> list[int]:
@@ -69,14 +100,14 @@ def items(db: Database, wanted: Condition) -> list[int]:
     return [row for (row,) in db.rows(f"SELECT id FROM item WHERE {wanted.sql} ORDER BY id", wanted.values)]  # noqa: S608
 
 
-def superseded_passages(db: Database) -> list[int]:
-    """Gives the passages of items that were replaced."""
-    return [row for (row,) in db.rows(SUPERSEDED)]
+def all_items(db: Database, limits: Scope | None) -> list[int]:
+    """Gives all items in a scope, those without any text too."""
+    return items(db, limits.condition if limits else Condition("TRUE", {}))
 
 
-def passages(db: Database, wanted: Condition) -> list[int]:
-    """Gives the passages of all items that meet a condition."""
-    return [row for (row,) in db.rows(wanted.passages, wanted.values)]
+def apart_from(db: Database, item: int) -> Scope | None:
+    """Gives the scope of everything but one item and what was replaced."""
+    return scope(db, Condition("item.id <> :apart_", {"apart_": item}), superseded=False)
 
 
 def _below(folder: str) -> tuple[str, dict[str, str]]:

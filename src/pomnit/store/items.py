@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pomnit.errors import NotFound
 from pomnit.records import Item, Lang, Origin, Original, Passage, Source, SourceKind
 from pomnit.store import spans
-from pomnit.store.database import Database
+from pomnit.store.database import Database, numbers
 from pomnit.store.ids import new_id, parse_id, show_id
 from pomnit.store.spans import Range
 from pomnit.text.split import PlacedText, places
@@ -196,12 +195,11 @@ class Items:
 
     def records(self, rows: Sequence[int]) -> dict[int, Item]:
         """Gives the records of items by row; a row that is gone is absent."""
-        wanted = json.dumps(list(rows))
         sources: dict[int, list[Source]] = {}
         for item, kind, uri, first, last, app, window, gone in self._db.rows(
             """SELECT item, kind, uri, first_seen, last_seen, app, window, gone FROM source
-               WHERE item IN (SELECT value FROM json_each(?)) ORDER BY gone, last_seen DESC, id""",
-            (wanted,),
+               WHERE item IN carray(?) ORDER BY gone, last_seen DESC, id""",
+            (numbers(rows),),
         ):
             sources.setdefault(item, []).append(Source(kind, uri, first, last, app, window, bool(gone)))
         return {
@@ -219,8 +217,8 @@ class Items:
             for row, uid, kind, title, time, added, state, reason, digest, size, media_type in self._db.rows(
                 """SELECT item.id, uid, kind, title, time, added, state, reason, digest, size, media_type
                    FROM item JOIN original ON original.id = item.original
-                   WHERE item.id IN (SELECT value FROM json_each(?))""",
-                (wanted,),
+                   WHERE item.id IN carray(?)""",
+                (numbers(rows),),
             )
         }
 
@@ -255,6 +253,13 @@ class Items:
         """Gives the rows of an item's passages in order."""
         return [r for (r,) in self._db.rows("SELECT id FROM passage WHERE item = ? ORDER BY ordinal", (item,))]
 
+    def openings(self, items: Iterable[int], most: int) -> list[tuple[int, int]]:
+        """Gives item and passage of the first ``most`` passages of items, in order; an item without text is absent."""
+        return self._db.rows(
+            "SELECT item, id FROM passage WHERE item IN carray(?) AND ordinal < ? ORDER BY item, ordinal",
+            (numbers(items), most),
+        )
+
     def passages(self, rows: Sequence[int]) -> list[StoredPassage]:
         """Gives passages by row, in that order; a row that is gone is absent."""
         found = {
@@ -267,8 +272,8 @@ class Items:
             for row, uid, item, item_uid, ordinal, text, lang, origin, packed in self._db.rows(
                 """SELECT passage.id, passage.uid, item, item.uid, ordinal, text, lang, origin, spans
                    FROM passage JOIN item ON item.id = passage.item
-                   WHERE passage.id IN (SELECT value FROM json_each(?))""",
-                (json.dumps(list(rows)),),
+                   WHERE passage.id IN carray(?)""",
+                (numbers(rows),),
             )
         }
         return [found[row] for row in rows if row in found]
@@ -280,8 +285,8 @@ class Items:
             for values in self._db.rows(
                 """SELECT passage.id, item, text, iif(ordinal = 0, title, ''), lang
                    FROM passage JOIN item ON item.id = passage.item
-                   WHERE passage.id IN (SELECT value FROM json_each(?))""",
-                (json.dumps(list(rows)),),
+                   WHERE passage.id IN carray(?)""",
+                (numbers(rows),),
             )
         ]
 

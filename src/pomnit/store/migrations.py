@@ -32,6 +32,7 @@ MIGRATIONS: dict[str, str] = {
             state TEXT NOT NULL,
             reason TEXT);
         CREATE INDEX item_time ON item (time);
+        CREATE INDEX item_kind ON item (kind, time);
         CREATE INDEX item_superseded ON item (state) WHERE state = 'superseded';
 
         CREATE TABLE source (
@@ -83,7 +84,9 @@ MIGRATIONS: dict[str, str] = {
         -- id is space << 40 | passage.id; vector[i] is codes[i] * scale, int8.
         CREATE TABLE vector (id INTEGER PRIMARY KEY, scale REAL NOT NULL, codes BLOB NOT NULL);
         -- id is space << 40 | passage.id >> 12: the signs of up to 4096 vectors; rebuilt from them at will.
-        CREATE TABLE sign_block (id INTEGER PRIMARY KEY, passages BLOB NOT NULL, signs BLOB NOT NULL);
+        -- version is that of the vectors when the block was written.
+        CREATE TABLE sign_block (
+            id INTEGER PRIMARY KEY, version INTEGER NOT NULL, passages BLOB NOT NULL, signs BLOB NOT NULL);
 
         -- Keyed digests of what must not come back by itself.
         CREATE TABLE forgotten (name TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;

@@ -21,7 +21,7 @@ def pack(spans: Sequence[Span]) -> bytes:
     for span in spans:
         p = span.place
         box = [round(v * _BOX_UNITS) for v in p.box] if p.box else None
-        row: list[Any] = [span.start, span.end - span.start, box, p.page, p.line, p.start_s, p.end_s]
+        row: list[Any] = [span.start, span.end - span.start, box, p.page, p.line, p.start_s, p.end_s, p.sheet]
         while row[-1] is None:
             row.pop()
         rows.append(row)
@@ -44,6 +44,6 @@ def unpack(packed: bytes, ranges: Sequence[Range] | None = None) -> list[Span]:
 
 
 def _span(row: list[Any]) -> Span:
-    start, length, box, page, line, start_s, end_s = row + [None] * (7 - len(row))
+    start, length, box, page, line, start_s, end_s, sheet = row + [None] * (8 - len(row))
     where = tuple(v / _BOX_UNITS for v in box) if box else None
-    return Span(start, start + length, Place(page, line, where, start_s, end_s))
+    return Span(start, start + length, Place(page, line, where, start_s, end_s, sheet))

@@ -7,13 +7,13 @@ that adding one vector does not write a block. Blocks are a cache of the rows: `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pomnit.store.database import Database
+from pomnit.store.database import Database, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 BLOCK_BITS = 12
 SPACE_BITS = 40  # a passage's row is below 2**40
+
+
+Signs = tuple["NDArray[np.int64]", "NDArray[np.uint8]"]
+"""Passages (n,), and their sign bits (n, dimensions / 8), packed."""
 
 
 class Vectors:
@@ -80,6 +84,7 @@ class Vectors:
 
     def rebuild(self) -> None:
         """Makes all blocks again from the rows."""
+        self._count_change()
         self._db.write("DELETE FROM sign_block")
         for (space,) in self._db.rows("SELECT id FROM space"):
             newest = self._newest_block(space)
@@ -111,42 +116,54 @@ class Vectors:
             )
         )
 
-    def signs(self, space: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Gives the passages (n,) of a space and their sign bits (n, dimensions / 8), packed."""
-        dimensions = int(self._db.value("SELECT dimensions FROM space WHERE id = ?", (space,)))
-        passages: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
-        signs: list[NDArray[np.uint8]] = [np.empty((0, dimensions // 8), np.uint8)]
+    def blocks(self, space: int) -> dict[int, int]:
+        """Gives the version of each stored block of a space, by its number; the newest block is not stored."""
+        low = _key(space, 0)
         newest = self._newest_block(space)
-        for ids, packed in self._db.rows(
-            "SELECT passages, signs FROM sign_block WHERE id >= ? AND id < ? ORDER BY id",
-            (_key(space, 0), _key(space, newest)),
-        ):
-            passages.append(np.frombuffer(ids, np.int64))
-            signs.append(np.frombuffer(packed, np.uint8).reshape(-1, dimensions // 8))
-        tail, codes, _ = self._range(space, newest << BLOCK_BITS, (newest + 1) << BLOCK_BITS)
-        if len(tail):
-            passages.append(tail)
-            signs.append(sign_bits(codes))
-        return np.concatenate(passages), np.concatenate(signs)
+        return {
+            key - low: version
+            for key, version in self._db.rows(
+                "SELECT id, version FROM sign_block WHERE id >= ? AND id < ?", (low, low + newest)
+            )
+        }
+
+    def block(self, space: int, number: int) -> Signs:
+        """Gives the signs of a stored block."""
+        passages, signs = self._db.row("SELECT passages, signs FROM sign_block WHERE id = ?", (_key(space, number),))
+        ids = np.frombuffer(passages, np.int64)
+        return ids, np.frombuffer(signs, np.uint8).reshape(len(ids), -1)
+
+    def newest_block(self, space: int) -> Signs:
+        """Gives the signs of the newest block, from its rows."""
+        first = self._newest_block(space) << BLOCK_BITS
+        passages, codes, _ = self._range(space, first, first + (1 << BLOCK_BITS))
+        return passages, sign_bits(codes)
 
     def fetch(self, space: int, passages: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Gives those passages that have a vector, and the vectors (n, dimensions), float32, in the same order."""
-        low = _key(space, 0)
-        rows = self._db.rows(
-            "SELECT id, scale, codes FROM vector WHERE id IN (SELECT value + ? FROM json_each(?))",
-            (low, json.dumps([int(p) for p in passages])),
-        )
-        ids, codes, scales = _arrays(rows, low)
+        ids, codes, scales = self._fetch(space, passages)
         return ids, codes.astype(np.float32) * scales[:, None]
+
+    def cosines(
+        self, space: int, passages: Sequence[int], query: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Gives those passages that have a vector, and its product with a unit vector (dimensions,)."""
+        ids, codes, scales = self._fetch(space, passages)
+        return ids, codes.astype(np.float32) @ query * scales if len(ids) else np.empty(0, np.float32)
+
+    def _fetch(
+        self, space: int, passages: Sequence[int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float32]]:
+        low = _key(space, 0)
+        wanted = numbers((np.asarray(passages, np.int64) + low).tolist())
+        rows = self._db.rows("SELECT id, scale, codes FROM vector WHERE id IN carray(?)", (wanted,))
+        return _arrays(rows, low)
 
     # Inside
 
     def _have(self, space: int, passages: Sequence[int]) -> set[int]:
         low = _key(space, 0)
-        rows = self._db.rows(
-            "SELECT id FROM vector WHERE id IN (SELECT value + ? FROM json_each(?))",
-            (low, json.dumps([int(p) for p in passages])),
-        )
+        rows = self._db.rows("SELECT id FROM vector WHERE id IN carray(?)", (numbers(low + p for p in passages),))
         return {row - low for (row,) in rows}
 
     def _newest_block(self, space: int) -> int:
@@ -170,8 +187,8 @@ class Vectors:
             self._db.write("DELETE FROM sign_block WHERE id = ?", (_key(space, block),))
             return
         self._db.write(
-            "INSERT OR REPLACE INTO sign_block VALUES (?, ?, ?)",
-            (_key(space, block), passages.tobytes(), sign_bits(codes).tobytes()),
+            "INSERT OR REPLACE INTO sign_block VALUES (?, ?, ?, ?)",
+            (_key(space, block), self.version(), passages.tobytes(), sign_bits(codes).tobytes()),
         )
 
 
@@ -194,5 +211,16 @@ def quantise(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np
 
 
 def sign_bits(values: NDArray[np.int8] | NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Gives one bit per dimension (n, d / 8): set where the value is above zero."""
-    return np.packbits(values > 0, axis=1)
+    """Gives one bit per dimension (n, d / 8) of the rotated rows: set where the value is above zero.
+
+    A rotation spreads what an encoder puts into few dimensions: recall@20 of the nearest hundredth of real sentences
+    0.967 without it, 0.978 with it (docs/LOG.md).
+    """
+    return np.packbits(values.astype(np.float32) @ _rotation(values.shape[1]) > 0, axis=1)
+
+
+@lru_cache(maxsize=4)
+def _rotation(dimensions: int) -> NDArray[np.float32]:
+    """Gives a random rotation (dimensions, dimensions), always the same one."""
+    random = np.random.default_rng(dimensions).standard_normal((dimensions, dimensions))
+    return np.linalg.qr(random)[0].astype(np.float32)

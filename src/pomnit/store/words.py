@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pomnit.store.database import Database
-from pomnit.store.filters import SUPERSEDED, Condition
+from pomnit.store.database import Database, numbers
+from pomnit.store.filters import Scope
 from pomnit.text.words import ANALYSER, stems
 
+FREQUENT = 500  # passages from which on a stem's frequency is kept
+WIDER = 4  # times as many matches are asked about a broad scope before all are
 TITLE_WEIGHT = 1.5  # of a word in the title against one in the text, in bm25
 
 
@@ -16,6 +18,8 @@ class Words:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._frequent: dict[str, int] = {}
+        self._counted_at = 0
 
     def add(self, passage: int, text: str, title: str) -> None:
         """Indexes a passage; ``title`` only with the first one of its item, so that it does not count many times."""
@@ -31,12 +35,22 @@ class Words:
         self._db.write("INSERT INTO words (words) VALUES ('optimize')")
 
     def frequencies(self, stems_: Sequence[str]) -> dict[str, int]:
-        """Gives in how many passages each stem is; absent when in none."""
-        return {
-            term: n
-            for stem in dict.fromkeys(stems_)
-            for term, n in self._db.rows("SELECT term, doc FROM vocabulary WHERE term = ?", (stem,))
-        }
+        """Gives in how many passages each stem is; absent when in none.
+
+        Those of frequent stems are kept, for SQLite counts them one by one: tens of milliseconds each at a million
+        passages. They are counted again when the memory has grown or shrunk by a twentieth.
+        """
+        n_passages = self.count()
+        if abs(n_passages - self._counted_at) * 20 > self._counted_at:
+            self._frequent, self._counted_at = {}, n_passages
+        found = {}
+        for stem in dict.fromkeys(stems_):
+            n = self._frequent.get(stem) or self._db.value("SELECT doc FROM vocabulary WHERE term = ?", (stem,))
+            if n:
+                found[stem] = n
+                if n >= FREQUENT:
+                    self._frequent[stem] = n
+        return found
 
     def beginning(self, start: str, limit: int = 2000) -> list[str]:
         """Gives indexed stems that begin with ``start``, at most ``limit``."""
@@ -49,28 +63,37 @@ class Words:
         """Gives about how many passages there are: the highest row, which costs no scan."""
         return int(self._db.value("SELECT coalesce(max(id), 0) FROM passage"))
 
-    def gather(
-        self, match: str, limit: int, condition: Condition | None = None, *, superseded: bool = False
-    ) -> list[tuple[int, float]]:
+    def gather(self, match: str, limit: int, scope: Scope | None = None) -> list[tuple[int, float]]:
         """Gives passages that match an FTS5 expression, with their bm25 (positive, more is better), best first.
 
-        The plus keeps SQLite from running the match again for each row of the inner query.
+        A broad scope is asked of the best few first; only when it refuses too many of those, of every match.
         """
-        where, values = "", {}
-        if condition:
-            where += f" AND +rowid IN ({condition.passages})"
-            values = dict(condition.values)
-        if not superseded:
-            where += f" AND +rowid NOT IN ({SUPERSEDED})"
-        values |= {"match_": match, "limit_": limit, "weight_": TITLE_WEIGHT}
-        return [
-            (row, -score)
-            for row, score in self._db.rows(
-                f"""SELECT rowid, bm25(words, 1.0, :weight_) AS score FROM words WHERE words MATCH :match_ {where}
-                    ORDER BY score LIMIT :limit_""",  # noqa: S608
-                values,
-            )
-        ]
+        if scope is None or limit < 0 or scope.few is not None:
+            return self._ranked(match, limit, scope)
+        best = self._ranked(match, limit * WIDER, None)
+        accepted = set(scope.accept(self._db, (row for row, _ in best)))
+        if len(accepted) < limit and len(best) == limit * WIDER:
+            return self._ranked(match, limit, scope)
+        return [pair for pair in best if pair[0] in accepted][:limit]
+
+    def _ranked(self, match: str, limit: int, scope: Scope | None) -> list[tuple[int, float]]:
+        """Gives the best matches in a scope.
+
+        The plus keeps SQLite from running the match again for each listed row, and CROSS JOIN from beginning with the
+        items: both would take minutes in a large memory.
+        """
+        where, joined, values = "", "", {"match_": match, "limit_": limit, "weight_": TITLE_WEIGHT}
+        if scope and scope.few is not None:
+            where, values = "AND +words.rowid IN carray(:few_)", values | {"few_": numbers(scope.few)}
+        elif scope:
+            joined = "CROSS JOIN passage ON passage.id = words.rowid CROSS JOIN item ON item.id = passage.item"
+            where, values = f"AND {scope.condition.sql}", values | scope.condition.values
+        rows = self._db.rows(
+            f"""SELECT words.rowid, bm25(words, 1.0, :weight_) AS score FROM words {joined}
+                WHERE words MATCH :match_ {where} ORDER BY score LIMIT :limit_""",  # noqa: S608
+            values,
+        )
+        return [(row, -score) for row, score in rows]
 
     def rebuild_if_stale(self) -> bool:
         """Indexes everything again when another analyser made the index; tells whether it did."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,6 +23,15 @@ _WORD = re.compile(r"[^\W_]+(?:[\u0300-\u036f]+[^\W_]*)*")
 _GROUPED = re.compile(r"(?<![\w.,])\d{1,3}(?:[ \u00a0\u202f,.]\d{3})+(?!\d)")
 _TWO_RUNS = re.compile(r"([^\W\d_]+)(\d+)|(\d+)([^\W\d_]+)")
 _SEPARATORS = re.compile(r"\D+")
+WORD = re.compile(r"[^\W_]+")
+"""A run of letters and digits: a word of a text whose marks were composed or dropped, as quick_fold leaves it."""
+HEAD = 3  # letters by which most words are told apart from those that are looked for
+_BASE = {
+    ord(c): base
+    for c in map(chr, range(0xC0, 0x530))
+    if len(base := unicodedata.normalize("NFKD", c)[0]) == 1 and c.lower() not in "йіїєґў" and base != c
+}
+_ACCENTED = re.compile("[\u00c0-\u024f]")
 _LONGEST = 64  # characters of a word that are indexed; hashes and base64 do not fill the index
 
 
@@ -68,6 +77,20 @@ def fold(word: str) -> str:
         c for i, c in enumerate(decomposed) if not unicodedata.combining(c) or decomposed[i - 1 : i + 1] == "и\u0306"
     ]
     return unicodedata.normalize("NFC", "".join(kept))
+
+
+def quick_fold(text: str) -> str:
+    """Gives a whole text much as ``fold`` gives its words, in a twentieth of the time."""
+    low = text.lower()
+    if low.isascii():
+        return low
+    low = low.replace("ё", "е")
+    return low.translate(_BASE) if _ACCENTED.search(low) else low
+
+
+def heads(words: Iterable[str]) -> frozenset[str]:
+    """Gives the first letters of words: what does not begin so has none of their stems."""
+    return frozenset(word[:HEAD] for word in words)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -119,6 +119,7 @@ def add(context: Context, paths: tuple[str, ...], copy: bool, again: bool) -> in
     epilog=examples(
         'pomnit search "когда у меня стоматолог"',
         "pomnit search 'type:image after:2026-11-01 \"точная фраза\"'",
+        'pomnit search "чек за такси на прошлой неделе"',
         "pomnit search invoice --in ~/Documents --before 2026 --json",
     )
 )
@@ -133,6 +134,9 @@ def add(context: Context, paths: tuple[str, ...], copy: bool, again: bool) -> in
 @click.option("--app", metavar="NAME", help="Only what was seen in this application.")
 @click.option("--state", metavar="STATE", help="superseded: replaced by newer bytes; all: those too.")
 @click.option("-n", "--limit", type=int, default=10, show_default=True, help="At most so many hits.")
+@click.option("--as-words", is_flag=True, help="Search for the words of a relative date (вчера, last week), not by it.")
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Give up after so long.")
+@click.option("--gallery", metavar="FILE", help="Write the hits as a page too: pictures with the found words boxed.")
 @click.pass_obj
 def search(
     context: Context,
@@ -144,30 +148,49 @@ def search(
     app: str | None,
     state: str | None,
     limit: int,
+    as_words: bool,
+    timeout_s: float | None,
+    gallery: str | None,
 ) -> int:
-    """Find again. The query may hold "exact phrases" and filters: type: after: before: in: app: state:."""
+    """Find again. The query may hold "exact phrases" and filters: type: after: before: in: app: state:.
+
+    A relative date (вчера, на прошлой неделе, last Tuesday, 3 days ago) keeps what is of that time.
+    """
     from pomnit.doors.cli import show
 
+    explore.check_gallery(gallery)
     with context.memory() as memory:
         result = memory.search(
-            " ".join(query), type=kind, after=after, before=before, within=within, app=app, state=state, limit=limit
+            " ".join(query),
+            type=kind,
+            after=after,
+            before=before,
+            within=within,
+            app=app,
+            state=state,
+            limit=limit,
+            as_words=as_words,
+            timeout_s=timeout_s,
         )
+        if gallery is not None:
+            explore.write_gallery(gallery, result, memory)
     context.show(result, show.search_result)
     return 0
 
 
-@pomnit.command("show", epilog=examples("pomnit show 0193a5c2", "pomnit show 0193a5c2 --json"))
+@pomnit.command("show", epilog=examples("pomnit show 0193a5c2", "pomnit show 0193a5c2 --open"))
 @common
 @click.argument("item", metavar="ID")
+@click.option("--open", "opened", is_flag=True, help="Open its file too, with the program of this desktop for it.")
 @click.pass_obj
-def show_item(context: Context, item: str) -> int:
+def show_item(context: Context, item: str, opened: bool) -> int:
     """Show an item: text, passages, places, sources, state. The beginning of its id is enough."""
     from pomnit.doors.cli import show
 
     with context.memory() as memory:
         view = memory.show(item)
-    context.show(view, show.item_view)
-    return 0
+        context.show(view, show.item_view)
+        return explore.open_item(memory, view) if opened else 0
 
 
 @pomnit.command(epilog=examples("pomnit status", "pomnit status --json"))
@@ -239,6 +262,9 @@ def doctor(context: Context) -> int:
     checks = list(examine(context.settings()))
     context.show(checks, show.checks)
     return 1 if any(check.verdict == "problem" for check in checks) else 0
+
+
+from pomnit.doors.cli import explore  # noqa: E402 it adds its commands to the group above
 
 
 def run(arguments: Sequence[str]) -> int:

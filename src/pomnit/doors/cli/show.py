@@ -7,11 +7,11 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
 import click
 
-from pomnit.doors.cli.terminal import clean, counted
+from pomnit.doors.cli.terminal import clean, counted, one_line
 from pomnit.memory import name_of
 from pomnit.records import (
     MARK_CLOSE,
@@ -24,13 +24,17 @@ from pomnit.records import (
     ItemView,
     Leg,
     Place,
+    Query,
     Receipt,
     RetryReport,
     SearchResult,
+    Similarity,
     Status,
+    Topics,
 )
 
 _MOST_FAILURES = 20
+_WIDEST = 10  # texts whose matrix fits a terminal
 
 
 def add_report(report: AddReport) -> None:
@@ -66,8 +70,7 @@ def _waiting(waiting: int, blocked: Mapping[str, str], owner: str) -> None:
 
 def search_result(result: SearchResult) -> None:
     """Prints the hits, then which legs ran and what is not indexed yet."""
-    query = result.query
-    meant = [f"{name}:{value}" for name, value in query.filters.items()] + [f'"{phrase}"' for phrase in query.phrases]
+    meant = _meant(result.query)
     if meant:
         click.echo(click.style(f"with {clean(', '.join(meant))}", dim=True))
     for number, hit in enumerate(result.hits, 1):
@@ -82,6 +85,20 @@ def search_result(result: SearchResult) -> None:
         failed = f"{result.unindexed.failed} failed" if result.unindexed.failed else ""
         missing = ", ".join(p for p in (waiting, failed) if p)
         click.echo(click.style(f"not searched yet: {missing}; `pomnit status` says why", fg="yellow"))
+
+
+def _meant(query: Query) -> list[str]:
+    """Gives how a query was understood: the relative date and its days, the filters, the phrases."""
+    filters = dict(query.filters)
+    dates = []
+    if query.dates:
+        after, before = filters.pop("after"), filters.pop("before")
+        if "T" not in after + before:
+            last = date.fromisoformat(before) - timedelta(days=1)
+            before = last.isoformat()
+        days = after if after == before else f"{after} … {before}"
+        dates = [f"{query.dates} = {days} (--as-words switches this off)"]
+    return dates + [f"{name}:{value}" for name, value in filters.items()] + [f'"{phrase}"' for phrase in query.phrases]
 
 
 def _leg(leg: Leg) -> str:
@@ -126,7 +143,8 @@ def _places(places: Sequence[Place]) -> str:
 
 def _place(place: Place) -> str:
     parts = [f"page {place.page}"] if place.page else []
-    parts += [f"line {place.line}"] if place.line else []
+    parts += [f"sheet {clean(place.sheet)}"] if place.sheet else []
+    parts += [f"{'row' if place.sheet else 'line'} {place.line}"] if place.line else []
     if place.box:
         x0, y0, x1, y1 = (round(v * 100) for v in place.box)
         parts.append(f"x {x0}-{x1} %, y {y0}-{y1} %")
@@ -193,6 +211,44 @@ def status(record: Status) -> None:
         click.echo(
             f"{choice.job:10} {choice.model}{f' on {choice.runtime}' if choice.runtime else ''}: {clean(choice.reason)}"
         )
+
+
+def similarity(record: Similarity) -> None:
+    """Prints the texts, numbered, and the cosines between them."""
+    unknown = f"{record.encoder} does not know this language, so its figures mean little"
+    for number, (text, lang, known) in enumerate(zip(record.texts, record.langs, record.known, strict=True), 1):
+        why = "" if known else click.style(f"  ({lang}: {unknown})", fg="yellow")
+        click.echo(f"{number:>3}  {textwrap.shorten(one_line(text), 100, placeholder='…')}{why}")
+    click.echo()
+    n = len(record.texts)
+    if n <= _WIDEST:
+        click.echo("    " + "".join(f"{number:>7}" for number in range(1, n + 1)))
+        for number, row in enumerate(record.matrix, 1):
+            click.echo(f"{number:>3} " + "".join(f"{cosine:>7.2f}" for cosine in row))
+        return
+    pairs = sorted((-record.matrix[i][j], i + 1, j + 1) for i in range(n) for j in range(i + 1, n))
+    click.echo(f"the {min(n, len(pairs))} nearest pairs; --json gives all")
+    for cosine, one, other in pairs[:n]:
+        click.echo(f"{one:>3} {other:>3} {-cosine:>7.2f}")
+
+
+def topics(record: Topics) -> None:
+    """Prints each topic's size and words, with the items nearest to its middle under it."""
+    for number, topic in enumerate(record.topics, 1):
+        name = click.style(clean(", ".join(topic.words)) or "no word of its own", bold=True)
+        click.echo(f"{number:>2}. {name}  {counted(topic.size, 'item')}, by {topic.space}")
+        for item in topic.items:
+            line = f"{_time(item.time)}  {item.id}"
+            click.echo(f"    {clean(item.title)}  {click.style(line, dim=True)}")
+    if not record.topics:
+        click.echo("no topics; `pomnit add PATH` remembers files and folders")
+    total = sum(topic.size for topic in record.topics)
+    found = f"{counted(len(record.topics), 'topic')} of {counted(total, 'item')} in {record.took_ms:.0f} ms"
+    click.echo(click.style(found, dim=True))
+    for note in record.notes:
+        click.echo(click.style(note, dim=True))
+    for reason, n in record.left_out.items():
+        click.echo(click.style(f"left out: {counted(n, 'item')} {reason}", fg="yellow"))
 
 
 def to_forget(items: Sequence[Item]) -> None:
