@@ -22,7 +22,7 @@ RESCORED = 1000  # rows scored after a scan, at least,
 SCORED_PER = 500  # and one of so many (docs/LOG.md)
 WIDER = 2  # times as many are asked for when a broad filter will refuse some
 CACHED = 16_384  # rows of 48 bytes
-NEAREST = 40
+NEAREST = 30
 NOISE = 0.2  # cosines below this are those of unrelated texts
 
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from pomnit.store.database import Database, numbers
 
-FEW = 20_000  # passages that a filter may leave to be listed; more are asked for one by one
+FEW = 12_000  # passages that a filter may leave to be listed; more are asked for one by one
 
 
 @dataclass(frozen=True, slots=True)
