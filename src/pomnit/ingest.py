@@ -192,11 +192,13 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
     lease: AbstractContextManager[Recogniser | None] = governor.recogniser() if stage == "recognise" else nullcontext()
     with lease as recogniser, ThreadPoolExecutor(settings.threads) as pool:
         running: dict[Future[Reading], tuple[Task, _Lies]] = {}
+        # Texts are quick and stored together; pictures are long, and no worker may wait for the next one.
         most = 2 * settings.threads if stage == "recognise" else TEXTS_AT_ONCE
+        few = most - 1 if stage == "recognise" else most // 2
         started = 0
         try:
             while True:
-                room = min(most - len(running), ROUND - started) if len(running) <= most // 2 else 0
+                room = min(most - len(running), ROUND - started) if len(running) <= few else 0
                 for task, lies in _take(store, stage, room, [task.item for task, _ in running.values()]):
                     running[pool.submit(_read_one, store.originals, settings, recogniser, lies)] = task, lies
                     started += 1

@@ -68,7 +68,9 @@ def _ink(page: NDArray[np.uint8]) -> Bits:
 
 
 def _in_cells(bits: Bits, rows: int, columns: int) -> NDArray[np.float64]:
-    return np.asarray(bits.reshape(rows, CELL, columns, CELL).mean(axis=(1, 3)))
+    """Gives the share of set bits in each cell. Rows first: both axes at once take ten times as long."""
+    by_row = bits.view(np.uint8).reshape(rows, CELL, columns * CELL).sum(axis=1, dtype=np.uint8)
+    return np.asarray(by_row.reshape(rows, columns, CELL).sum(axis=2, dtype=np.uint8) / CELL**2)
 
 
 def _without(cells: Bits, shape: tuple[int, ...], boxes: Sequence[Box]) -> Bits:
@@ -88,8 +90,8 @@ def unread_lines(page: NDArray[np.uint8], boxes: Sequence[Box]) -> list[Pixels]:
     """
     ink = _ink(page)
     rows, columns = ink.shape[0] // CELL, ink.shape[1] // CELL
-    cells: Bits = ink.reshape(rows, CELL, columns, CELL).max(axis=(1, 3))
-    cells = _without(cells, page.shape, boxes)
+    by_row = np.logical_or.reduce(ink.reshape(rows, CELL, columns * CELL), axis=1)
+    cells = _without(np.asarray(by_row.reshape(rows, columns, CELL).any(axis=2)), page.shape, boxes)
     gap = 5  # cells: the spaces between words are closed
     cells = window(window(cells, gap, operator.or_, gap - 1), gap, operator.and_)
     return [place for place in _stacked_runs(cells) if _looks_like_text(ink, place)][:MOST_UNREAD]
