@@ -145,8 +145,7 @@ class Memory:
             tell(Happening("remember", done, 0, files.display(taken.path), taken.reason or None))
         drained = self._drain(tell)
         failed = [step for step in drained.failed if step.item in new]
-        names = self._names([step.item for step in failed])
-        failures += [Failure(names[s.item][0], s.reason or "", names[s.item][1]) for s in failed if s.item in names]
+        failures += self._failures(failed)
         return AddReport(
             new=counts["new"] - len(failed),
             known=counts["known"],
@@ -166,10 +165,7 @@ class Memory:
             items = self._store.queue.retry()
             self._store.items.set_state(items, "waiting")
         drained = self._drain(on_progress or (lambda _: None))
-        names = self._names([step.item for step in drained.failed])
-        failures = tuple(
-            Failure(names[s.item][0], s.reason or "", names[s.item][1]) for s in drained.failed if s.item in names
-        )
+        failures = tuple(self._failures(drained.failed))
         return RetryReport(
             tried=len(items),
             failed=len(failures),
@@ -215,6 +211,11 @@ class Memory:
             if step.reason is not None:
                 drained.failed.append(step)
             tell(Happening(step.stage, done[step.stage], done[step.stage] + step.left, "", step.reason))
+
+    def _failures(self, steps: Sequence[ingest.Step]) -> list[Failure]:
+        """Gives the failed steps whose items are still there, as a person would name them."""
+        names = self._names([step.item for step in steps])
+        return [Failure(names[s.item][0], s.reason or "", names[s.item][1]) for s in steps if s.item in names]
 
     def _names(self, items: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Gives how a person would name each item, and its id."""

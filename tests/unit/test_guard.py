@@ -33,6 +33,7 @@ def test_loopback_and_unix_sockets_are_allowed(tmp_path: Path):
         server.bind(str(tmp_path / "s"))
         server.listen()
         client.connect(str(tmp_path / "s"))
+        assert client.getpeername() == str(tmp_path / "s")  # not refused: it is connected
 
 
 SWALLOWED = """

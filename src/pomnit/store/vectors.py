@@ -155,7 +155,7 @@ class Vectors:
         self, space: int, passages: Sequence[int]
     ) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.float32]]:
         low = _key(space, 0)
-        wanted = numbers((np.asarray(passages, np.int64) + low).tolist())
+        wanted = numbers(low + p for p in passages)
         rows = self._db.rows("SELECT id, scale, codes FROM vector WHERE id IN carray(?)", (wanted,))
         return _arrays(rows, low)
 
