@@ -1,6 +1,6 @@
 # Each target does everything it needs by itself and asks nothing. See scripts/setup.sh for the steps.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo check test bench million lock samples clean
+.PHONY: help setup dev demo check test bench bench-8gb million models lock samples clean
 
 DATA ?= ../shared/data
 # Only `make bench` ever installs torch. On Linux plain torch brings several gigabytes of CUDA packages; a machine
@@ -8,7 +8,7 @@ DATA ?= ../shared/data
 TORCH ?= torch==2.13.0
 
 help: ## what can be done here
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: ## uv, the OCR languages and .venv with pomnit in it
 	@bash scripts/setup.sh run
@@ -33,11 +33,20 @@ bench: ## the figures, with their references beside them (DATA=… TORCH=…)
 	.venv-bench/bin/python bench/pixels.py --data "$(DATA)"
 	.venv-bench/bin/python bench/ocr.py --data "$(DATA)"
 	.venv-bench/bin/python bench/encode.py --data "$(DATA)"
+	.venv-bench/bin/python bench/listen.py
 	.venv-bench/bin/python bench/search.py --passages 100000
 
 million: ## the figures of a memory of a million passages: twenty minutes and 4 GB of disk
 	@TORCH="$(TORCH)" bash scripts/setup.sh bench
 	.venv-bench/bin/python bench/search.py --passages 1000000
+
+models: ## the figures of the large models at their true shapes: ten minutes, 8 GB of memory and of disk
+	@TORCH="$(TORCH)" bash scripts/setup.sh bench
+	.venv-bench/bin/python bench/models.py
+
+bench-8gb: ## the memory contract below a limit, as root with swap: half an hour, 8 GB of memory, 12 GB of disk
+	@TORCH="$(TORCH)" bash scripts/setup.sh bench
+	.venv-bench/bin/python bench/eight_gb.py --data "$(DATA)"
 
 lock: ## the lock files anew (scripts/lock.sh --upgrade takes newer versions)
 	@bash scripts/lock.sh
@@ -46,5 +55,5 @@ samples: setup ## the pictures of samples/ anew, from scripts/samples/*.html (ne
 	@bash scripts/make_samples.sh
 
 clean: ## removes everything that these targets made
-	rm -rf .venv .venv-bench .tools .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench .bench .tools .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,24 +25,42 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Encode = Callable[[list[str]], Floats]
+Pairs = list[tuple[str, str, float]]  # two sentences and how alike they are, from 0 to 5
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from pomnit.engines import onnx_build  # noqa: E402
 from pomnit.engines.encoder_onnx import OnnxEncoder  # noqa: E402
 from pomnit.errors import PomnitError  # noqa: E402
+from pomnit.models import hub  # noqa: E402
 from pomnit.models.cards import ALL_MINILM_L6_V2 as CARD  # noqa: E402
-from pomnit.models.hub import model_files  # noqa: E402
 
 QUERY = "what did we decide about the budget?"
-FRESH_OURS = """
+BITS = {"8 bits": 8, "fp32": 32}
+ASKED = {"8 bits": 0.3, "fp32": 0.1}  # how far from the first side's Spearman x100 each may be
+ASKED_MS = 8  # for one query on one core, in a process that is warm
+QUERIES = 200
+LOAD_OURS = """
 import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])
 from pomnit.engines.encoder_onnx import OnnxEncoder; from pomnit.models.cards import ALL_MINILM_L6_V2 as card
-from pomnit.models.hub import model_files; cache = Path(sys.argv[2])
-OnnxEncoder(card, model_files(card, cache), cache, sys.argv[3]).encode([sys.argv[4]], query=True)
+encode = OnnxEncoder(card, Path(sys.argv[2]), 1).encode
 """
-FRESH_THEIRS = """
-import sys
-from sentence_transformers import SentenceTransformer
-SentenceTransformer(sys.argv[1], device="cpu").encode([sys.argv[2]])
+LOAD_THEIRS = """
+import sys, torch; from sentence_transformers import SentenceTransformer
+torch.set_num_threads(1); model = SentenceTransformer(sys.argv[2], device="cpu")
+def encode(texts): return model.encode(texts, show_progress_bar=False)
+"""
+ONE_CORE = """
+import os
+if hasattr(os, "sched_setaffinity"): os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+"""
+TIMES = """
+import json, statistics, time
+walls, works = [], []
+for text in json.load(sys.stdin):
+    start, work = time.perf_counter(), time.process_time()
+    encode([text])
+    walls.append(time.perf_counter() - start); works.append(time.process_time() - work)
+print(*(1000 * statistics.median(found[20:]) for found in (walls, works)))
 """
 PEAK = """
 import resource
@@ -56,13 +74,13 @@ except FileNotFoundError:
 def main() -> int:
     """Measures and prints; 2 when something that it needs is not here."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with stsb/stsb-en-dev.csv")
+    parser.add_argument("--data", type=Path, required=True, help="folder with stsb/stsb-en-dev.csv and stsb-ru-dev.csv")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each side")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side encodes each set")
     parser.add_argument("--json", action="store_true", help="JSON instead of the table")
     asked = parser.parse_args()
     try:
-        pairs = read_pairs(asked.data / "stsb" / "stsb-en-dev.csv")
+        pairs = {lang: read_pairs(asked.data / "stsb" / f"stsb-{lang}-dev.csv") for lang in ("en", "ru")}
         result = compare(pairs, asked.threads, asked.rounds)
     except (OSError, ImportError, PomnitError) as error:
         print(error, file=sys.stderr)
@@ -71,15 +89,15 @@ def main() -> int:
     return 0
 
 
-def read_pairs(path: Path) -> list[tuple[str, str, float]]:
-    """Gives the pairs of sentences with their scores from 0 to 5."""
+def read_pairs(path: Path) -> Pairs:
+    """Gives the pairs of sentences with their scores."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not here; name the folder of the data with --data")
     with path.open(encoding="utf-8", newline="") as file:
         return [(left, right, float(score)) for left, right, score in csv.reader(file)]
 
 
-def compare(pairs: list[tuple[str, str, float]], threads: int, rounds: int) -> dict[str, dict[str, Any]]:
+def compare(pairs: dict[str, Pairs], threads: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Gives all figures by side, sentence-transformers first."""
     try:
         import sentence_transformers
@@ -89,21 +107,25 @@ def compare(pairs: list[tuple[str, str, float]], threads: int, rounds: int) -> d
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
-        files = model_files(CARD, cache)
-        theirs = sentence_transformers.SentenceTransformer(str(files), device="cpu")
+        files = hub.published(CARD, cache / "models", cache)
+        folders = {"sentence-transformers": files.folder}
+        folders |= {side: onnx_build.prepared(CARD, files, bits, cache) for side, bits in BITS.items()}
+        theirs = sentence_transformers.SentenceTransformer(str(files.folder), device="cpu")
         sides: dict[str, Encode] = {
             "sentence-transformers": lambda texts: np.asarray(theirs.encode(texts, show_progress_bar=False)),
-            "int8": OnnxEncoder(CARD, files, cache, "int8", threads).encode,
-            "fp32": OnnxEncoder(CARD, files, cache, "fp32", threads).encode,
+            **{side: OnnxEncoder(CARD, folders[side], threads).encode for side in BITS},
         }
-        result = measure(sides, pairs, files, rounds)
+        result = measure(sides, pairs, files.folder, rounds)
         for side, figures in result.items():
-            figures.update(fresh(side, files, cache, rounds))
+            figures.update(fresh(folders[side], side in BITS, rounds))
+            figures.update(one_core(folders[side], side in BITS, pairs["en"]))
+        for side in BITS:
+            result[side] |= {"stsb_asked": ASKED[side], "query_asked": ASKED_MS}
     result["setting"] = {"threads": threads, "rounds": rounds, "torch": torch.__version__}
     return result
 
 
-def text_sets(pairs: list[tuple[str, str, float]]) -> dict[str, list[str]]:
+def text_sets(pairs: Pairs) -> dict[str, list[str]]:
     """Gives sentences, paragraphs (sentences joined to about 800 characters, as passages are), and both mixed."""
     sentences = list(dict.fromkeys(text for a, b, _ in pairs for text in (a, b)))
     paragraphs, part = [], ""
@@ -116,11 +138,9 @@ def text_sets(pairs: list[tuple[str, str, float]]) -> dict[str, list[str]]:
     return {"sentences": sentences[:400], "paragraphs": paragraphs[:60], "mixed": mixed}
 
 
-def measure(
-    sides: dict[str, Encode], pairs: list[tuple[str, str, float]], files: Path, rounds: int
-) -> dict[str, dict[str, Any]]:
+def measure(sides: dict[str, Encode], pairs: dict[str, Pairs], files: Path, rounds: int) -> dict[str, dict[str, Any]]:
     """Gives for each side tokens per second by set of texts, the ratio and cosine to the first side, and STS-B."""
-    sets = text_sets(pairs)
+    sets = text_sets(pairs["en"])
     tokens = {name: count_tokens(texts, files) for name, texts in sets.items()}
     seconds: dict[tuple[str, str], list[float]] = {(side, name): [] for side in sides for name in sets}
     vectors: dict[tuple[str, str], Floats] = {}
@@ -146,8 +166,9 @@ def measure(
             "ratio": ratios,
             "cosine_mean": float(cosines.mean()),
             "cosine_min": float(cosines.min()),
-            "stsb_en_dev": stsb(encode, pairs),
+            **{f"stsb_{lang}_dev": stsb(encode, asked) for lang, asked in pairs.items()},
         }
+        result[side]["stsb_en_away"] = abs(result[side]["stsb_en_dev"] - result[first]["stsb_en_dev"])
     return result
 
 
@@ -161,7 +182,7 @@ def count_tokens(texts: list[str], files: Path) -> int:
     return sum(len(found.ids) for found in tokenizer.encode_batch(texts))
 
 
-def stsb(encode: Encode, pairs: list[tuple[str, str, float]]) -> float:
+def stsb(encode: Encode, pairs: Pairs) -> float:
     """Gives Spearman's rank correlation of cosine with score, times 100."""
     left, right = encode([a for a, _, _ in pairs]), encode([b for _, b, _ in pairs])
     cosines = (left * right).sum(axis=1)
@@ -176,20 +197,33 @@ def ranks(values: NDArray[Any]) -> NDArray[np.float64]:
     return means
 
 
-def fresh(side: str, files: Path, cache: Path, rounds: int) -> dict[str, float]:
+def fresh(folder: Path, ours: bool, rounds: int) -> dict[str, float]:
     """Gives seconds and peak memory of a new process, from its start to its end, that encodes one query; medians."""
-    if side == "sentence-transformers":
-        command = [sys.executable, "-c", FRESH_THEIRS + PEAK, str(files), QUERY]
-    else:
-        root = str(Path(__file__).resolve().parents[1] / "src")
-        command = [sys.executable, "-c", FRESH_OURS + PEAK, root, str(cache), side, QUERY]
     seconds, peaks = [], []
     for _ in range(rounds):
         start = time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        said = python(f"{loading(ours)}encode([{QUERY!r}]){PEAK}", folder)
         seconds.append(time.perf_counter() - start)
-        peaks.append(float(done.stdout))
+        peaks.append(float(said))
     return {"fresh_s": statistics.median(seconds), "fresh_peak_mb": statistics.median(peaks)}
+
+
+def one_core(folder: Path, ours: bool, pairs: Pairs) -> dict[str, float]:
+    """Gives the milliseconds of one query in a warm process that has one core, and its work in them; medians."""
+    texts = json.dumps([text for text, _, _ in pairs[:QUERIES]])
+    wall, work = map(float, python(ONE_CORE + loading(ours) + TIMES, folder, texts).split())
+    return {"query_ms": wall, "query_work_ms": work}
+
+
+def loading(ours: bool) -> str:
+    """Gives the lines that load a side on one thread and name its ``encode``."""
+    return LOAD_OURS if ours else LOAD_THEIRS
+
+
+def python(lines: str, folder: Path, given: str = "") -> str:
+    """Gives what a new process prints that runs ``lines`` with the model in ``folder``."""
+    command = [sys.executable, "-c", lines, str(Path(__file__).resolve().parents[1] / "src"), str(folder)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, input=given).stdout
 
 
 def table(result: dict[str, dict[str, Any]]) -> str:
@@ -204,11 +238,18 @@ def table(result: dict[str, dict[str, Any]]) -> str:
     for key, label, form in (
         ("cosine_mean", "cosine to the first, mean", ".5f"),
         ("cosine_min", "cosine to the first, least", ".5f"),
+        ("stsb_ru_dev", "STS-B Russian dev, Spearman x100", ".2f"),
         ("stsb_en_dev", "STS-B English dev, Spearman x100", ".2f"),
+        ("stsb_en_away", "  away from the first", ".2f"),
+        ("stsb_asked", "  asked: at most", ".1f"),
         ("fresh_s", "new process, one query, s", ".2f"),
         ("fresh_peak_mb", "its peak memory, MB", ".0f"),
+        ("query_ms", "one query, warm, on one core, ms", ".1f"),
+        ("query_work_ms", "  of it work of the processor", ".1f"),
+        ("query_asked", "  asked: at most", ".0f"),
     ):
-        lines.append(f"{label:34}" + "".join(f"{result[s][key]:>24{form}}" for s in sides))
+        cells = [f"{result[s][key]:{form}}" if key in result[s] else "-" for s in sides]
+        lines.append(f"{label:34}" + "".join(f"{cell:>24}" for cell in cells))
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pomnit.governor.leases import Governor
+from pomnit.governor import spaces
 from pomnit.memory import Memory
 from pomnit.search import fuse, vectors, words
 from pomnit.search.query import understand
@@ -83,34 +83,35 @@ def score_all(memory: Memory, questions: list[dict[str, Any]], names: dict[str, 
 
 def score(memory: Memory, question: str, right: set[str], names: dict[str, str]) -> Scored:
     """Gives the parts of the candidates of one question, as recall gathers them."""
-    store, governor = memory._store, memory._governor
-    query = understand(question)
+    store = memory._store
+    query, card = understand(question), spaces.searched(store, memory._governor).card
     leg = words.WordsLeg(store, query)
     rows = set(leg.gather(None))
-    cosines = near(memory, governor, query.text, rows) if query.lang in governor.card.languages else {}
+    cosines = near(memory, query.text, rows) if query.lang in card.languages else {}
     candidates = store.items.candidates(sorted(rows | set(cosines)))
     records = store.items.records([c.item for c in candidates])
     parts, hit = np.full((len(candidates), 4), np.nan), np.zeros(len(candidates), bool)
     for i, c in enumerate(candidates):
         parts[i, :2] = leg._scorer.parts(c.text, c.title)
         if c.row in cosines:
-            parts[i, 2] = fuse.vector_score(cosines[c.row])
+            parts[i, 2] = fuse.vector_score(cosines[c.row], card.cosines)
         parts[i, 3] = c.lang == query.lang
         hit[i] = names[records[c.item].id] in right
     return parts, hit
 
 
-def near(memory: Memory, governor: Governor, text: str, rows: set[int]) -> dict[int, float]:
+def near(memory: Memory, text: str, rows: set[int]) -> dict[int, float]:
     """Gives the cosines of the nearest passages and of those already found."""
     store = memory._store
-    space = store.vectors.space(governor.card, governor.precision)
-    if space is None:
+    used = spaces.searched(store, memory._governor)
+    if used.space is None:
         return {}
-    with governor.encoder() as encoder:
+    with memory._governor.encoder(used.variant) as encoder:
         vector = encoder.encode([text], query=True)[0]
-    found = vectors.nearest(store, memory._sign_codes(), space, vector)
+    least = vectors.noise(used.card.cosines)
+    found = vectors.nearest(store, memory._sign_codes(), used.space.id, vector, least=least)
     rest = np.array(sorted(rows - set(found)), np.int64)
-    more = zip(*store.vectors.cosines(space, rest.tolist(), vector), strict=True)
+    more = zip(*store.vectors.cosines(used.space.id, rest.tolist(), vector), strict=True)
     return found | {int(row): float(cosine) for row, cosine in more}
 
 

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,16 @@ def show(rows: list[dict[str, Any]], ingest: dict[str, float], fresh: dict[str, 
 # Ours
 
 
+def default_encoder(memory: Memory) -> AbstractContextManager[Encoder]:
+    """Gives the encoder of a new memory."""
+    governor = memory._governor
+    return governor.encoder(governor.variant(governor.default))
+
+
 def remember(memory: Memory, screens: Path) -> dict[str, float]:
     """Adds the screens to the empty memory; gives how fast, beside recognition alone on a sample of them."""
     paths = sorted(screens.glob("*.png"))
-    with memory._governor.encoder() as encoder:  # the graph is built once per machine, not once per ingest
+    with default_encoder(memory) as encoder:  # the graph is built once per machine, not once per ingest
         encoder.encode(["warm"])
     memory._governor.unload()
     sample = paths[:: max(1, len(paths) // 40)]
@@ -153,13 +160,15 @@ def words_alone(memory: Memory) -> Search:
 
 def vectors_alone(memory: Memory, encoder: Encoder) -> Search:
     """Gives the leg of vectors alone, whatever the language: nothing for what the encoder does not know."""
-    space = memory._store.vectors.space(encoder.card, memory._governor.precision)
+    current = memory._store.spaces.current()
+    space = None if current is None else current.id
 
     def search(question: str) -> list[str]:
         if space is None:
             return []
         vector = encoder.encode([question], query=True)[0]
-        return by_score(memory, vectors.nearest(memory._store, memory._sign_codes(), space, vector))
+        least = vectors.noise(encoder.card.cosines)
+        return by_score(memory, vectors.nearest(memory._store, memory._sign_codes(), space, vector, least=least))
 
     return search
 
@@ -224,7 +233,7 @@ def compare(memory: Memory, questions: dict[str, list[dict[str, str]]]) -> list[
     for item, text in rows:
         name = Path(name_of(records[item])).name
         texts[name] = f"{texts[name]}\n{text}" if name in texts else text
-    with memory._governor.encoder() as encoder:
+    with default_encoder(memory) as encoder:
         everything = openrecall(texts, encoder)
         ways = {
             "OpenRecall's method": everything,
@@ -262,7 +271,8 @@ _PEAK = (
 )
 _LOAD = (
     "import sys; from sentence_transformers import SentenceTransformer as S; from pathlib import Path;"
-    "from pomnit.models import cards, hub; S(str(hub.model_files(cards.ALL_MINILM_L6_V2, Path(sys.argv[1]))))"
+    "from pomnit.models import cards, hub; from pomnit.settings import Settings; models = Settings.load().models;"
+    "found = hub.find(cards.ALL_MINILM_L6_V2, models, Path(sys.argv[1]), runtime='onnx', bits=32); S(str(found.folder))"
 )
 
 

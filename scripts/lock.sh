@@ -16,13 +16,13 @@ compile() { # output, then more options
         --custom-compile-command "make lock" --output-file "$output" "$@"
 }
 
-compile requirements.lock pyproject.toml --extra model --group build ${1+"$@"}
-compile requirements-dev.lock pyproject.toml --extra model --group build --group dev --constraint requirements.lock ${1+"$@"}
+compile requirements.lock pyproject.toml --extra model --extra speech --group build ${1+"$@"}
+compile requirements-dev.lock pyproject.toml --extra model --extra speech --group build --group dev --constraint requirements.lock ${1+"$@"}
 # The comparisons need what the others leave out; torch itself is chosen by `make bench`.
 echo torch >"$excludes"
 printf '%s\n' sentence-transformers faiss-cpu sqlite-vec | compile requirements-bench.lock requirements.lock - --no-config --excludes "$excludes" ${1+"$@"}
 
-if grep -nE '^(torch|triton|nvidia-[a-z0-9-]+)==' requirements*.lock || grep -nE '^(sentence-transformers|huggingface-hub)==' requirements.lock requirements-dev.lock; then
+if grep -nE '^(torch|triton|nvidia-[a-z0-9-]+)==' requirements*.lock || grep -nE '^(sentence-transformers|hf-xet)==' requirements.lock requirements-dev.lock; then
     echo "lock: the packages above must not be in a lock" >&2
     exit 1
 fi

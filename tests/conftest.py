@@ -38,6 +38,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "HOME": tmp_path / "user",
         "POMNIT_HOME": tmp_path / "home",
         "POMNIT_CACHE": tmp_path / "cache",
+        "POMNIT_MODELS": tmp_path / "models",
         "POMNIT_KEY": "file",
         "POMNIT_KEY_DIR": tmp_path / "keys",
         "POMNIT_THREADS": "2",

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pomnit.errors import HomeError, PomnitError
-from pomnit.governor.leases import Governor, on_apple_silicon
+from pomnit.errors import HomeError, PomnitError, UsageError
+from pomnit.governor import advice, spaces
+from pomnit.governor.choose import Chooser, on_apple_silicon
+from pomnit.governor.environment import environment
+from pomnit.models import hub
+from pomnit.models.cards import CARDS, EncoderCard
 from pomnit.privacy.keys import keychain_works, open_keys
-from pomnit.records import Check
+from pomnit.records import Check, Choice
 from pomnit.settings import Settings
 
-_LOW_DISK = 2 << 30
-_SMALL_MEMORY = 6 << 30
+_LOW_DISK = 2_000_000_000
 
 
 def examine(settings: Settings) -> Iterator[Check]:
@@ -26,57 +30,16 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield Check(
         "system", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} cores"
     )
-    yield from _memory_and_swap()
+    yield from environment(settings)
     yield _mlx()
     yield from _engines(settings)
+    yield _models(settings)
     yield from _home(settings)
     yield _disk(settings.home)
 
 
 def _python() -> Check:
     return Check("python", "ok", f"{platform.python_version()} in {sys.prefix}")
-
-
-def _memory_and_swap() -> Iterator[Check]:
-    total, available, swap_total, swap_used = _memory_linux() if platform.system() == "Linux" else _memory_macos()
-    text = f"{_gib(total)} in all" + (f", {_gib(available)} available" if available else "")
-    yield Check("memory", "warning" if total < _SMALL_MEMORY else "ok", text)
-    if not swap_total:
-        yield Check("swap", "ok", "none")
-    elif swap_used > 64 << 20:
-        yield Check(
-            "swap", "warning", f"{_gib(swap_used)} of {_gib(swap_total)} already in use before Pomnit starts",
-            "close programs you do not need, or restart the machine",
-        )  # fmt: skip
-    else:
-        yield Check("swap", "ok", f"{_gib(swap_total)}, unused")
-
-
-def _memory_linux() -> tuple[int, int, int, int]:
-    facts: dict[str, int] = {}
-    for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-        name, _, value = line.partition(":")
-        facts[name] = int(value.split()[0]) * 1024
-    swap = facts.get("SwapTotal", 0)
-    return facts["MemTotal"], facts.get("MemAvailable", 0), swap, swap - facts.get("SwapFree", 0)
-
-
-def _memory_macos() -> tuple[int, int, int, int]:
-    """Total from hw.memsize; swap from vm.swapusage (struct xsw_usage: total, avail, used as 64 bits; sys/sysctl.h)."""
-    import ctypes
-    import struct
-
-    libc = ctypes.CDLL(None)
-
-    def sysctl(name: bytes, size: int) -> bytes:
-        buffer, length = ctypes.create_string_buffer(size), ctypes.c_size_t(size)
-        if libc.sysctlbyname(name, buffer, ctypes.byref(length), None, ctypes.c_size_t(0)):
-            return bytes(size)
-        return buffer.raw
-
-    total = struct.unpack("Q", sysctl(b"hw.memsize", 8))[0]
-    swap_total, _, swap_used = struct.unpack("3Q", sysctl(b"vm.swapusage", 32)[:24])
-    return total, 0, swap_total, swap_used
 
 
 def _mlx() -> Check:
@@ -88,14 +51,53 @@ def _mlx() -> Check:
 
 
 def _engines(settings: Settings) -> Iterator[Check]:
-    names = {"recognise": "ocr", "embed": "encoder"}
-    for choice in Governor(settings).choices():
+    names = {"recognise": "ocr", "embed": "encoder", "rerank": "reranker", "transcribe": "speech"}
+    choices, hint = _chosen(settings)
+    for choice in choices:
         name = names[choice.job]
         if choice.works:
             yield Check(name, "ok", f"{choice.model} on {choice.runtime}: {choice.reason}")
         else:
             what, _, command = choice.reason.partition("; type: ")
             yield Check(name, "problem" if choice.job == "recognise" else "warning", what, command or None)
+    if hint is not None:
+        what, _, command = hint.partition("; type: ")
+        yield Check("advice", "ok", what, command)
+
+
+def _chosen(settings: Settings) -> tuple[list[Choice], str | None]:
+    """Gives what serves each job, and what would serve better: by what the memory chose, else by the default."""
+    governor = Chooser(settings)
+    if not (settings.home / "home.json").exists():
+        return governor.choices(), _hint(settings, governor.default, None, {})
+    try:
+        keys = open_keys(settings)
+        from pomnit.store import Store
+
+        store = Store(settings.home, keys.database, keys.files, busy_s=1)
+    except PomnitError:  # told as a problem of the key or the database
+        return governor.choices(), None
+    with contextlib.closing(store):
+        chosen, reranker = spaces.wanted(store, governor), store.spaces.reranker()
+        choices = governor.choices(chosen.variant, governor.reranker_card(reranker or ""))
+        return choices, _hint(settings, chosen.card, reranker, store.items.counts().passages)
+
+
+def _hint(settings: Settings, encoder: EncoderCard, reranker: str | None, passages: Mapping[str, int]) -> str | None:
+    try:
+        return advice.hint(settings, encoder, reranker, passages)
+    except UsageError:  # told as a problem of the budget
+        return None
+
+
+def _models(settings: Settings) -> Check:
+    cards = [card for card in CARDS.values() if (settings.models / card.name).is_dir()]
+    made = [path for path in settings.models.glob("*/" + hub.MANIFEST) if path.parent.name not in CARDS]
+    size = sum(path.stat().st_size for path in settings.models.rglob("*") if path.is_file())
+    text = f"{settings.models}: {len(cards)} as published, {len(made)} converted, {size / 1e9:.2f} GB"
+    return Check(
+        "models", "ok", text if size else f"{settings.models}: none; `pomnit models` shows what there is to get"
+    )
 
 
 def _home(settings: Settings) -> Iterator[Check]:
@@ -136,9 +138,5 @@ def _disk(home: Path) -> Check:
     while not where.exists():
         where = where.parent
     free = shutil.disk_usage(where).free
-    text = f"{_gib(free)} free on the disk of {home}"
+    text = f"{free / 1e9:.1f} GB free on the disk of {home}"
     return Check("disk", "warning", text, "free some room") if free < _LOW_DISK else Check("disk", "ok", text)
-
-
-def _gib(n: int) -> str:
-    return f"{n / (1 << 30):.1f} GiB"

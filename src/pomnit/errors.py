@@ -15,7 +15,9 @@
     │   └── HomeTooNew            16   made by a newer Pomnit
     ├── EngineError               20   a model or a recogniser cannot do its job
     │   ├── EngineMissing         21   not installed, or its files are not here
-    │   └── ModelDamaged          22   the files are here but are not what their card says
+    │   ├── ModelDamaged          22   the files are here but are not what their card says
+    │   ├── TooLarge              23   it needs more memory than the budget ever leaves
+    │   └── EngineDied            24   the process of an engine ended, or hung, twice
     └── ItemError                 30   one item cannot be read; recorded with it, everything else goes on
 
 Other fixed codes: 4 when a command did its work but some items failed, 130 after Ctrl-C.
@@ -110,6 +112,18 @@ class ModelDamaged(EngineError):
     """Model files are here but are not what their card says."""
 
     exit_code = 22
+
+
+class TooLarge(EngineError):
+    """A model needs more memory than the budget ever leaves."""
+
+    exit_code = 23
+
+
+class EngineDied(EngineError):
+    """The process of an engine ended, or gave no answer in time."""
+
+    exit_code = 24
 
 
 class ItemError(PomnitError):

@@ -17,7 +17,10 @@ import numpy as np
 
 from pomnit import recall
 from pomnit.errors import UsageError
+from pomnit.governor import spaces
 from pomnit.governor.leases import Governor
+from pomnit.governor.spaces import Encoding
+from pomnit.models.cards import EncoderCard
 from pomnit.records import Leg, SearchResult, Similarity, Topic, Topics
 from pomnit.search import more as more_like
 from pomnit.search import topics as themes
@@ -40,7 +43,7 @@ _LABELLING = 200  # items of a group that name it, those nearest to its middle
 _SPOKEN = 4  # passages of such an item
 
 
-def similar(governor: Governor, texts: Sequence[str]) -> Similarity:
+def similar(store: Store, governor: Governor, texts: Sequence[str]) -> Similarity:
     """Gives the cosines between texts by the encoder in use.
 
     Raises:
@@ -51,13 +54,14 @@ def similar(governor: Governor, texts: Sequence[str]) -> Similarity:
         raise UsageError(f"{len(texts)} given; give from 2 to {MOST_TEXTS} texts to compare")
     if any(not text.strip() for text in texts):
         raise UsageError("one of the texts is empty; an empty text is like nothing")
-    with governor.encoder() as encoder:
+    used = spaces.searched(store, governor)
+    with governor.encoder(used.variant, person=True) as encoder:
         vectors = encoder.encode(texts)
     matrix = np.clip(vectors @ vectors.T, -1, 1)
     langs = tuple(detect_query(text) for text in texts)
-    known = tuple(lang in governor.card.languages for lang in langs)
+    known = tuple(lang in used.card.languages for lang in langs)
     rows = tuple(tuple(round(float(cosine), 4) for cosine in row) for row in matrix)
-    return Similarity(tuple(texts), rows, langs, known, governor.card.name)
+    return Similarity(tuple(texts), rows, langs, known, used.card.name, spaces.how_far(store, governor))
 
 
 # More like this
@@ -90,33 +94,36 @@ def _like(
     words = WordsLeg(store, query)
     found = set(words.gather(scope)) if query.words else set()
     said = Leg("words", "ran") if query.words else Leg("words", "skipped", "nothing else holds a telling word of it")
-    cosines, leg = _near(store, governor, codes, rows, scope, found)
-    return recall.fused(store, query, words, found, cosines, leg), (said, leg)
+    near = _near(store, governor, codes, rows, scope, found)
+    return recall.fused(store, query, words, found, near), (said, *near.legs)
 
 
 def _near(
     store: Store, governor: Governor, codes: SignCodes, rows: list[int], scope: Scope | None, found: set[int]
-) -> tuple[dict[int, float], Leg]:
-    """Gives the greatest cosine of any of an item's passages to each near or found passage, and whether this ran."""
-    from pomnit.search.vectors import nearest
+) -> recall.Near:
+    """Gives how near any of an item's passages comes to each near or found passage, by their vectors."""
+    from pomnit.search.fuse import vector_score
+    from pomnit.search.vectors import nearest, noise
 
-    card = governor.card
-    space = store.vectors.space(card, governor.precision)
+    used, making = spaces.searched(store, governor), spaces.how_far(store, governor)
+    card, space = used.card, used.space
     if space is None:
-        return {}, Leg("vectors", "skipped", f"nothing is embedded by {card.name} yet")
-    _, own = store.vectors.fetch(space, rows)
+        return recall.Near((Leg("vectors", "skipped", f"nothing is embedded by {card.name} yet"),))
+    _, own = store.vectors.fetch(space.id, rows)
     if not _mostly(len(own), len(rows)):
         known = ", ".join(card.languages)
         reason = f"{card.name} knows {known}; most of this item is in another language or not embedded yet"
-        return {}, Leg("vectors", "skipped", reason)
+        return recall.Near((Leg("vectors", "skipped", reason if making is None else f"{reason}; {making}"),))
     asked = own[np.unique(np.linspace(0, len(own) - 1, _ASKED).astype(int))]
     asked /= np.maximum(np.linalg.norm(asked, axis=1, keepdims=True), 1e-12)
-    near = sorted(found | {row for vector in asked for row in nearest(store, codes, space, vector, scope)})
+    least = noise(card.cosines)
+    near = {row for vector in asked for row in nearest(store, codes, space.id, vector, scope, least=least)}
     cosines: dict[int, float] = {}
     for vector in asked:
-        for row, cosine in zip(*store.vectors.cosines(space, near, vector), strict=True):
+        for row, cosine in zip(*store.vectors.cosines(space.id, sorted(found | near), vector), strict=True):
             cosines[int(row)] = max(cosines.get(int(row), -1.0), float(cosine))
-    return cosines, Leg("vectors", "ran")
+    scores = {row: vector_score(cosine, card.cosines) for row, cosine in cosines.items()}
+    return recall.Near((Leg("vectors", "ran", making),), scores)
 
 
 def _mostly(embedded: int, passages: int) -> bool:
@@ -148,7 +155,8 @@ def topics(store: Store, governor: Governor, scope: Scope | None, groups: int | 
         raise UsageError(f"examples = {examples} is below zero")
     started = time.perf_counter()
     with store.snapshot():
-        by_vectors, by_words, words, left_out = _spaces(store, governor, scope)
+        used = spaces.searched(store, governor)
+        by_vectors, by_words, words, left_out = _spaces(store, used, scope)
         shares = _shares(groups, len(by_vectors.items), len(by_words.items))
         found: list[Topic] = []
         if by_vectors.items:
@@ -157,16 +165,17 @@ def topics(store: Store, governor: Governor, scope: Scope | None, groups: int | 
             found += _topics(store, by_words, themes.group(words.vectors(), shares[1]), examples)
     found.sort(key=lambda topic: (-topic.size, topic.words))
     grouped = {space.name: len(space.items) for space in (by_vectors, by_words) if space.items}
-    notes = _notes(governor, grouped, by_words.name, groups, len(found))
+    notes = _notes(used.card, grouped, by_words.name, groups, len(found))
+    if making := spaces.how_far(store, governor):
+        notes = (*notes, making)
     return Topics(tuple(found), grouped, left_out, notes, round((time.perf_counter() - started) * 1000, 1))
 
 
 def _spaces(
-    store: Store, governor: Governor, scope: Scope | None
+    store: Store, used: Encoding, scope: Scope | None
 ) -> tuple[_Space, _Space, themes.WordSpace, Mapping[str, int]]:
     """Gives every item its vector, in the encoder's space or in that of words; and how many have none, and why."""
-    space = store.vectors.space(governor.card, governor.precision)
-    by_vectors, by_words, words = _Space(governor.card.name), _Space("words"), themes.WordSpace()
+    by_vectors, by_words, words = _Space(used.card.name), _Space("words"), themes.WordSpace()
     items = filters.all_items(store.database, scope)
     unread = mute = 0
     for at in range(0, len(items), _BATCH):
@@ -174,7 +183,7 @@ def _spaces(
         for item, row in store.items.openings(items[at : at + _BATCH], OPENING):
             passages.setdefault(item, []).append(row)
         unread += len(items[at : at + _BATCH]) - len(passages)
-        embedded = _means(store, space, passages) if space is not None else {}
+        embedded = _means(store, used.space.id, passages) if used.space is not None else {}
         by_vectors.items += embedded.keys()
         if embedded:
             by_vectors.parts.append(np.stack(list(embedded.values())).astype(np.float16))
@@ -236,14 +245,12 @@ def _topics(store: Store, space: _Space, groups: themes.Groups, examples: int) -
     ]
 
 
-def _notes(
-    governor: Governor, grouped: Mapping[str, int], words: str, asked: int | None, found: int
-) -> tuple[str, ...]:
+def _notes(card: EncoderCard, grouped: Mapping[str, int], words: str, asked: int | None, found: int) -> tuple[str, ...]:
     notes = []
     if words in grouped:
-        known = ", ".join(governor.card.languages)
+        known = ", ".join(card.languages)
         notes.append(
-            f"{governor.card.name} knows {known}; {grouped[words]} of the items are in another language or not "
+            f"{card.name} knows {known}; {grouped[words]} of the items are in another language or not "
             "embedded yet, and are grouped apart, by their words"
         )
     if asked is not None and asked != found:

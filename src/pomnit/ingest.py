@@ -1,38 +1,56 @@
-"""Spine 1: take in -> read -> split -> embed -> store, stage by stage.
+"""Spine 1: take in -> read -> transcribe -> split -> embed -> store, stage by stage.
 
 ``take_in`` remembers: an item and its place in the queue in one transaction; from then on no crash loses it. ``drain``
-works the queue off: first everything that is to be read, then everything that is to be embedded, in bounded rounds,
-so that each model is loaded once and leaves before the next one comes. Each result is committed as it comes.
+works the queue off: first everything that is to be read, then what is to be heard, then everything that is to be
+embedded, in bounded rounds, so that each model is loaded once and leaves before the next one comes. Each result is
+committed as it comes. When nothing else is to be done, a space that is wanted instead of the current one is filled; see
+``governor.spaces``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
 
-from pomnit.engines.protocols import Recogniser
-from pomnit.errors import EngineMissing, ItemError, ModelDamaged, PomnitError
+from pomnit import transcribe
+from pomnit.engines.protocols import Recogniser, Terms
+from pomnit.errors import EngineError, EngineMissing, ItemError, ModelDamaged, PomnitError
+from pomnit.governor import spaces
 from pomnit.governor.leases import Governor
-from pomnit.models.cards import EncoderCard
+from pomnit.governor.spaces import Encoding
+from pomnit.models.cards import EncoderCard, Variant
 from pomnit.privacy.keys import Keys
 from pomnit.readers import HEAD, SUFFIXES, Reader, Reading, by_media_type, choose, files, names
 from pomnit.records import Lang, Original, Receipt
 from pomnit.settings import Settings
 from pomnit.store import Store
+from pomnit.store.items import StoredPassage
 from pomnit.store.originals import Originals
 from pomnit.store.queue import Task
 from pomnit.text.language import detect
 from pomnit.text.split import PlacedText, split
 from pomnit.text.times import from_seconds
 
-STAGES = ("read", "recognise", "embed")
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+QUEUED = ("read", "recognise", transcribe.STAGE, "embed")
+FILL = "fill"
 ROUND = 256  # items of one stage before the next stage gets its turn
 TAKEN_TOGETHER = 64  # files that are remembered in one transaction
 TEXTS_AT_ONCE = 16  # texts in work at a time: they are quick, and stored together
 EMBED_BATCH = 64  # items whose passages are embedded and committed together
+TEXTS_EMBEDDED_AT_ONCE = 64  # passages that an encoder gets together: a person's question waits no longer,
+BYTES_OF_A_TEXT = 2_000_000  # and what one of them takes meanwhile, at most
+FILL_BATCH = 64  # passages of a new space at most,
+FILL_S = 2.0  # and as many as take about so long: after each batch, what was just added gets its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +74,20 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Filled:
+    """One finished step of filling a space; ``done`` of ``total`` passages have a vector in it."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Blocked:
     """A stage that cannot run now; its tasks wait."""
 
     stage: str
     reason: str
+    encoder: Variant | None  # that it needs: with another one the stage may go on
 
 
 def take_in(
@@ -119,15 +146,18 @@ def _look(
         return Taken(path, "failed", reason=str(error))
     if store.items.was_forgotten(keys.name(original.digest)) and not again:
         return Taken(path, "forgotten", reason="it was forgotten; add it with --again to bring it back")
-    kept = None
-    if data is not None:
-        kept = keys.name("kept " + original.digest)
-        store.originals.put(kept, data)
+    kept = keys.name("kept " + original.digest) if copy else None
+    if kept is not None:
+        limit = getattr(settings, reader.limit)
+        try:
+            store.originals.put(kept, files.pieces_of(path, original.digest, limit) if data is None else data)
+        except ItemError as error:
+            return Taken(path, "failed", reason=str(error))
     return _Looked(path, stamp, modified, reader, original, kept)
 
 
 def _examine(path: str, stamp: str, settings: Settings, *, copy: bool) -> tuple[Reader, Original, bytes | None]:
-    """Gives the reader and the original of a file, and its bytes when they are to be kept.
+    """Gives the reader and the original of a file, and its bytes when they are to be kept and are not too many.
 
     Raises:
         ItemError.
@@ -137,7 +167,8 @@ def _examine(path: str, stamp: str, settings: Settings, *, copy: bool) -> tuple[
     reader = choose(path, files.head_of(path, HEAD))
     if reader is None:
         raise ItemError(f"no reader for it; Pomnit reads {', '.join(sorted(s[1:] for s in SUFFIXES))}")
-    data = files.read_whole(path, getattr(settings, reader.limit)) if copy else None
+    small = copy and reader.stage != transcribe.STAGE
+    data = files.read_whole(path, getattr(settings, reader.limit)) if small else None
     digest, size = (files.digest(data), len(data)) if data is not None else files.digest_file(path)
     return reader, Original(digest, size, reader.media_type), data
 
@@ -165,23 +196,52 @@ def _insert(store: Store, file: _Looked) -> int:
     return store.items.insert(file.original, kind=file.reader.kind, title=files.title_of(file.path), time=time)
 
 
-def drain(store: Store, keys: Keys, governor: Governor, settings: Settings) -> Iterator[Step | Blocked]:
+def drain(
+    store: Store, keys: Keys, governor: Governor, settings: Settings
+) -> Iterator[Step | Filled | Blocked | transcribe.Heard]:
     """Works off what waits, until nothing can go on. Only the owner may call this.
 
-    A stage whose engine is missing gives one ``Blocked`` and its tasks wait.
+    A stage whose engine cannot be had (it is missing, does not load, is too large) gives one ``Blocked`` and its tasks
+    wait. When a person waits for an engine, a stage gives way at the next border.
     """
-    blocked: set[str] = set()
-    while stages := [s for s in STAGES if s not in blocked and store.queue.waiting().get(s)]:
-        for stage in stages:
-            try:
-                if stage == "embed":
-                    yield from _embed_stage(store, governor)
-                else:
-                    yield from _read_stage(store, keys, governor, settings, stage)
-            except (EngineMissing, ModelDamaged) as error:
-                blocked.add(stage)
-                yield Blocked(stage, str(error))
+    blocked: dict[str, Blocked] = {}
+    gaps = _Gaps()
+    recordings = transcribe.Transcribing(store, governor, settings, lambda item: _opened(store, settings, item))
+    with contextlib.closing(recordings):
+        while stages := open_stages(store, governor, blocked):
+            for stage in stages:
+                encoder = _encoder_of(store, governor, stage)
+                try:
+                    if stage == FILL:
+                        if stages == [FILL]:  # what was just added goes first
+                            yield from _fill_batch(store, governor, gaps)
+                    elif stage == transcribe.STAGE:
+                        yield from _transcribe_stage(store, recordings)
+                    elif stage == "embed":
+                        yield from _embed_stage(store, governor, gaps)
+                    else:
+                        yield from _read_stage(store, keys, governor, settings, stage)
+                except EngineError as error:  # one that is not there; one that fails on an item fails that item alone
+                    blocked[stage] = Blocked(stage, str(error), encoder)
+                    yield blocked[stage]
     governor.unload()
+
+
+def open_stages(store: Store, governor: Governor, blocked: Mapping[str, Blocked]) -> list[str]:
+    """Gives the stages that have something to do and are not blocked, in their order."""
+    waiting = store.queue.waiting()
+    stages = [stage for stage in QUEUED if waiting.get(stage)]
+    new = spaces.filling(store, governor)
+    if new is not None and not ("embed" in stages and new == spaces.searched(store, governor)):
+        stages.append(FILL)  # else it is the first space, and the tasks fill it
+    return [s for s in stages if s not in blocked or blocked[s].encoder != _encoder_of(store, governor, s)]
+
+
+def _encoder_of(store: Store, governor: Governor, stage: str) -> Variant | None:
+    """Gives the encoder that a stage needs."""
+    if stage == FILL:
+        return spaces.wanted(store, governor).variant
+    return spaces.searched(store, governor).variant if stage == "embed" else None
 
 
 # Read: originals to passages
@@ -205,15 +265,29 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
                 if not running:
                     return
                 ready = wait(running, return_when=FIRST_COMPLETED).done
-                steps = _finish_reading(store, keys, governor.card, [(*running[future], future) for future in ready])
+                card = spaces.searched(store, governor).card
+                steps = _finish_reading(store, keys, card, [(*running[future], future) for future in ready])
                 for future in ready:
                     del running[future]
                 yield from steps
+                if governor.person_waits:  # what has begun is done first; the rest waits again
+                    started = ROUND
+                    _put_back(store, running)
+        except (KeyboardInterrupt, GeneratorExit):  # nobody waits for what a long scan still has to tell
+            governor.abandon()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
             if running:  # interrupted: what was being read waits again
                 with store.transaction():
                     store.items.set_state([task.item for task, _ in running.values()], "waiting")
+
+
+def _put_back(store: Store, running: dict[Future[Reading], tuple[Task, _Lies]]) -> None:
+    """Lets those wait again that no worker has begun with."""
+    back = [running.pop(future) for future in list(running) if future.cancel()]
+    with store.transaction():
+        store.items.set_state([task.item for task, _ in back], "waiting")
 
 
 def _take(store: Store, stage: str, room: int, busy: list[int]) -> list[tuple[Task, _Lies]]:
@@ -328,7 +402,7 @@ def _store_outcome(
 
 
 def _store_text(store: Store, item: int, reading: Reading) -> set[Lang]:
-    """Stores title, time and passages; gives the languages of the passages."""
+    """Stores title, time and passages; gives the languages of the passages that have a text."""
     languages: set[Lang] = set()
     store.items.update(item, title=reading.title, time=reading.time)
     title = store.items.records([item])[item].title
@@ -336,34 +410,228 @@ def _store_text(store: Store, item: int, reading: Reading) -> set[Lang]:
     # A picture without text still has a title to be found by.
     for ordinal, piece in enumerate(split(reading.text) or [PlacedText("")]):
         lang = detect(piece.text)
-        languages.add(lang)
+        if piece.text:
+            languages.add(lang)
         passage = store.items.add_passage(item, ordinal, piece, lang)
         store.words.add(passage, piece.text, title if ordinal == 0 else "")
     store.items.set_state([item], "ready")
     return languages
 
 
+# Transcribe: recordings to passages
+
+
+def _transcribe_stage(store: Store, recordings: transcribe.Transcribing) -> Iterator[Step | transcribe.Heard]:
+    """Transcribes one round of recordings."""
+    for event in recordings.round():
+        if isinstance(event, transcribe.Heard):
+            yield event
+        else:
+            left = store.queue.waiting().get(transcribe.STAGE, 0)
+            yield Step(transcribe.STAGE, event.item, left, event.reason)
+
+
+def _opened(store: Store, settings: Settings, item: int) -> tuple[BinaryIO, str]:
+    """Gives the bytes of a recording, which must be the ones that were remembered, and their media type.
+
+    Raises:
+        ItemError.
+    """
+    lies = _where(store, item)
+    if lies.kept:
+        return store.originals.open(lies.kept), lies.original.media_type
+    reason = "the file is no longer there"
+    for uri in lies.uris:
+        try:
+            path = files.path_of(uri)
+            return files.open_same(path, lies.original.digest, settings.audio_bytes), lies.original.media_type
+        except ItemError as error:
+            reason = str(error)
+    raise ItemError(reason)
+
+
 # Embed: passages to vectors
 
 
-def _embed_stage(store: Store, governor: Governor) -> Iterator[Step]:
-    """Embeds one round, the passages of several items at a time."""
+def _embed_stage(store: Store, governor: Governor, gaps: _Gaps) -> Iterator[Step]:
+    """Embeds one round, the passages of several items at a time, for the space that is searched."""
     started = 0
     while started < ROUND and (tasks := store.queue.next(["embed"], EMBED_BATCH)):
         started += len(tasks)
-        card, precision = governor.card, governor.precision
+        encoding = spaces.searched(store, governor)
         rows = [row for task in tasks for row in store.items.passage_rows(task.item)]
-        wanted = [p for p in store.items.passages(rows) if p.record.lang in card.languages]
-        with governor.encoder() as encoder:
-            vectors = encoder.encode([p.record.text for p in wanted])
+        missing = store.items.passages(_without_vector(store, encoding, rows))
+        embedded, reasons = _embed_or_say(governor, encoding, missing)
+        gaps.failed |= reasons.keys()
         with store.transaction():
-            alive = {task.item for task in tasks if store.queue.done(task)}
-            kept = [i for i, p in enumerate(wanted) if p.item_row in alive]
-            space = store.vectors.make_space(card, precision)
-            store.vectors.put(space, [wanted[i].row for i in kept], vectors[kept])
+            alive = {task.item for task in tasks if task.item not in reasons and store.queue.done(task)}
+            for task in tasks:
+                if task.item in reasons:  # it stays findable by its words
+                    store.queue.fail(task, reasons[task.item])
+            _store_vectors(store, encoding, embedded, alive)
         left = store.queue.waiting().get("embed", 0) + len(tasks)
         for done, task in enumerate(tasks, 1):
-            yield Step("embed", task.item, left - done)
+            yield Step("embed", task.item, left - done, reasons.get(task.item))
+
+
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    """What an encoder made of passages."""
+
+    passages: list[StoredPassage]
+    vectors: NDArray[np.float32]  # (n, dimensions)
+    terms: list[Terms] | None  # of an encoder that weighs tokens
+
+
+def _without_vector(store: Store, encoding: Encoding, rows: list[int]) -> list[int]:
+    """Gives the passages that have no vector yet: a new space may have got them while their tasks waited."""
+    return rows if encoding.space is None else store.vectors.missing(encoding.space.id, rows)
+
+
+def _embed_or_say(
+    governor: Governor, encoding: Encoding, passages: Iterable[StoredPassage]
+) -> tuple[list[_Embedded], dict[int, str]]:
+    """Gives the vectors of those passages that the encoder knows, and the items that it fails on, with the reasons.
+
+    Where it fails on some together, each item has a try alone, so that none suffers for another.
+
+    Raises:
+        EngineError: the encoder cannot be had, or fails on whatever it gets.
+    """
+    embedded: list[_Embedded] = []
+    reasons: dict[int, str] = {}
+    known = [p for p in passages if p.record.text and p.record.lang in encoding.card.languages]
+    while known:
+        some = known[: governor.batch(TEXTS_EMBEDDED_AT_ONCE, BYTES_OF_A_TEXT)]
+        known = known[len(some) :]
+        try:
+            embedded.append(_embed(governor, encoding, some))
+        except _Failed:
+            alone = _embed_alone(governor, encoding, some, reasons)
+            if not alone:
+                _refuse_broken(governor, encoding)
+            embedded += alone
+    return embedded, reasons
+
+
+def _embed_alone(
+    governor: Governor, encoding: Encoding, passages: Iterable[StoredPassage], reasons: dict[int, str]
+) -> list[_Embedded]:
+    """Gives the vectors of passages, those of each item alone; adds to ``reasons`` why it failed on some."""
+    of_items: dict[int, list[StoredPassage]] = {}
+    for passage in passages:
+        of_items.setdefault(passage.item_row, []).append(passage)
+    embedded = []
+    for item, its_passages in of_items.items():
+        try:
+            embedded.append(_embed(governor, encoding, its_passages))
+        except _Failed as error:
+            reasons[item] = str(error)
+    return embedded
+
+
+def _refuse_broken(governor: Governor, encoding: Encoding) -> None:
+    """Tells an encoder that fails on everything from one that fails on some texts.
+
+    Raises:
+        EngineError: it fails on a plain word.
+    """
+    try:
+        _encode(governor, encoding, ["word"])
+    except _Failed as error:
+        raise EngineError(str(error)) from error
+
+
+class _Failed(Exception):
+    """An encoder failed on texts, with the reason. It may do well on others."""
+
+
+def _embed(governor: Governor, encoding: Encoding, passages: list[StoredPassage]) -> _Embedded:
+    """Gives the vectors of passages.
+
+    Raises:
+        EngineError: the encoder cannot be had.
+        _Failed: it failed on these.
+    """
+    return _Embedded(passages, *_encode(governor, encoding, [p.record.text for p in passages]))
+
+
+def _encode(governor: Governor, encoding: Encoding, texts: list[str]) -> tuple[NDArray[np.float32], list[Terms] | None]:
+    """Gives the vectors of texts, and the weights of their tokens where the encoder weighs them. Raises as _embed."""
+    encoding.check()
+    with governor.encoder(encoding.variant) as encoder:
+        try:
+            return encoder.encode_terms(texts) if encoding.card.sparse else (encoder.encode(texts), None)
+        except (EngineMissing, ModelDamaged):  # it was to be loaded anew
+            raise
+        except EngineError as error:
+            raise _Failed(str(error)) from error
+
+
+def _store_vectors(store: Store, encoding: Encoding, embedded: Iterable[_Embedded], items: Container[int]) -> None:
+    """Stores what was made of the passages of these items, which are still there."""
+    for some in embedded:
+        kept = [i for i, p in enumerate(some.passages) if p.item_row in items]
+        rows = [some.passages[i].row for i in kept]
+        space = spaces.made(store, encoding).id
+        store.vectors.put(space, rows, some.vectors[kept])
+        if some.terms is not None:
+            store.terms.put(space, rows, [some.terms[i] for i in kept])
+
+
+# Fill: what a new space lacks
+
+
+@dataclass(slots=True)
+class _Gaps:
+    """How far a space was looked through for passages that it lacks. New passages have higher rows."""
+
+    space: int | None = None
+    after: int = 0
+    batch: int = field(default_factory=lambda: min(8, FILL_BATCH))  # a few, until it is known how long they take
+    failed: set[int] = field(default_factory=set)  # items that are not tried again in this drain
+
+    def look(self, store: Store, encoding: Encoding) -> list[int]:
+        """Gives the next passages that have no vector in a space."""
+        space = encoding.space.id if encoding.space else None
+        if space != self.space:
+            self.space, self.after = space, 0
+        return store.vectors.next_missing(space, encoding.card.languages, self.after, self.batch)
+
+    def done(self, rows: list[int], seconds: float) -> None:
+        """Goes on behind passages that were embedded in so many seconds."""
+        self.after = rows[-1]
+        self.batch = max(1, min(FILL_BATCH, int(self.batch * FILL_S / max(seconds, 1e-3))))
+
+
+def _fill_batch(store: Store, governor: Governor, gaps: _Gaps) -> Iterator[Filled | Step]:
+    """Embeds some of what the wanted space lacks; when nothing is missing any more, makes it the current one.
+
+    What the encoder fails on does not hold the others up: its items are marked as not embedded, with the reason, and
+    ``retry`` embeds them.
+    """
+    started = time.monotonic()
+    encoding = spaces.wanted(store, governor)
+    rows = gaps.look(store, encoding)
+    passages = [p for p in store.items.passages(rows) if p.item_row not in gaps.failed]
+    embedded, reasons = _embed_or_say(governor, encoding, passages)
+    gaps.failed |= reasons.keys()
+    with store.transaction():
+        if spaces.wanted(store, governor) != encoding:  # another one was asked for meanwhile, or this one dropped
+            return
+        alive = {p.item_row for p in store.items.passages(rows)}
+        failed = {item: reason for item, reason in reasons.items() if item in alive}
+        for item, reason in failed.items():
+            store.queue.put("embed", item, 0)
+            store.queue.fail(Task("embed", item, 0), reason)
+        _store_vectors(store, encoding, embedded, alive)
+        if not rows and not gaps.look(store, encoding):
+            store.spaces.make_current(spaces.made(store, encoding))
+    for item, reason in failed.items():
+        yield Step("embed", item, store.queue.waiting().get("embed", 0), reason)
+    if rows:
+        gaps.done(rows, time.monotonic() - started)
+        yield Filled(*spaces.progress(store, spaces.wanted(store, governor)))
 
 
 # Forget
@@ -387,7 +655,7 @@ def forget(store: Store, keys: Keys, items: Sequence[int]) -> Receipt:
             names += [name for name in store.items.files(row) if name]
             store.items.forget_digest(keys.name(record.original.digest))
             store.items.remove(row)
-        store.words.purge()
+        store.purge()
     for name in names:
         store.originals.remove(name)
     store.shrink()

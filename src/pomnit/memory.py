@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pomnit import explore, ingest, recall
+from pomnit import explore, ingest, recall, transcribe
 from pomnit.errors import DatabaseDamaged, NotFound, UsageError
+from pomnit.governor import advice, spaces
 from pomnit.governor.leases import Governor
-from pomnit.governor.owner import OwnerLock
+from pomnit.governor.ownership import Ownership
+from pomnit.models.cards import RERANKERS
 from pomnit.privacy.keys import Keys, open_keys
 from pomnit.readers import files
 from pomnit.records import (
@@ -34,11 +36,15 @@ from pomnit.records import (
     RetryReport,
     SearchResult,
     Similarity,
+    SpaceView,
     Status,
     Topics,
+    Transcript,
+    UseReport,
 )
 from pomnit.search.cache import ResultCache
 from pomnit.search.query import understand, understand_dated
+from pomnit.search.rerank import Reranking
 from pomnit.settings import Settings
 from pomnit.store import Store
 from pomnit.store.items import with_places
@@ -48,14 +54,20 @@ if TYPE_CHECKING:
 
 _SMALLEST_DATABASE = 512  # bytes; SQLite takes less for an empty one
 
+NO_RERANKER = "none"
+
 Progress = Callable[["Happening"], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """Something that happened during long work, for a progress bar: ``done`` of ``total`` items of a stage."""
+    """Something that happened during long work, for a progress bar: ``done`` of ``total`` items of a stage.
 
-    stage: str  # "remember", then the stages of ingest
+    "transcribe" counts the seconds of the recording ``name``. The last stage, "fill", is that of a space which is made
+    beside the one that is searched; it counts passages.
+    """
+
+    stage: str  # "remember", then the stages of ingest; "rerank" of a search
     done: int
     total: int  # 0 while it is not known
     name: str = ""
@@ -68,7 +80,7 @@ class Memory:
     def __init__(self, settings: Settings, keys: Keys, store: Store, governor: Governor) -> None:
         self.settings, self.keys = settings, keys
         self._store, self._governor = store, governor
-        self._owner = OwnerLock(settings.home)
+        self._owner = Ownership(settings.home, governor)
         self._codes: SignCodes | None = None
         self._results = ResultCache()
 
@@ -82,7 +94,8 @@ class Memory:
     ) -> Memory:
         """Opens the memory in ``home`` (by default the system's place for application data), made when it is not there.
 
-        ``engines`` are ready engines ("recognise", "embed") to use instead of loading, as tests do with the fakes.
+        ``engines`` are ready engines ("recognise", "transcribe", "embed", "rerank") to use instead of loading, as tests
+        do with the fakes; for the last two also a list of several, the first of which is the default.
 
         Raises:
             HomeError: and those below it in ``errors``: busy, damaged, no key, wrong key, disk full.
@@ -98,9 +111,8 @@ class Memory:
         return cls(settings, keys, store, Governor(settings, engines=engines))
 
     def close(self) -> None:
-        """Lets go of the database, the engines and the lock."""
-        self._governor.unload()
-        self._owner.give_back()
+        """Lets go of the engines, the lock and the database."""
+        self._owner.close()
         self._store.close()
 
     def __enter__(self) -> Memory:
@@ -154,8 +166,8 @@ class Memory:
             passed_over=counts["passed over"],
             waiting=sum(self._store.queue.waiting().values()),
             failures=tuple(failures),
-            blocked=drained.blocked,
-            owner="this process" if drained.owned else "another process, which reads and embeds what was handed in",
+            blocked=self._reasons(drained),
+            owner=drained.by("which reads and embeds what was handed in"),
             took_ms=round((time.perf_counter() - started) * 1000, 1),
         )
 
@@ -163,7 +175,7 @@ class Memory:
         """Tries again everything that failed, and whatever still waits."""
         with self._store.transaction():
             items = self._store.queue.retry()
-            self._store.items.set_state(items, "waiting")
+            self._store.items.try_again(items)
         drained = self._drain(on_progress or (lambda _: None))
         failures = tuple(self._failures(drained.failed))
         return RetryReport(
@@ -171,28 +183,36 @@ class Memory:
             failed=len(failures),
             waiting=sum(self._store.queue.waiting().values()),
             failures=failures,
-            blocked=drained.blocked,
+            blocked=self._reasons(drained),
         )
 
     def _drain(self, tell: Progress) -> _Drained:
         """Works the queue off when this process can be the owner.
 
-        The queue is looked at again after the lock was given back: what another process handed in just before is
-        either seen here or that process got the lock.
+        The queue is looked at again after the work: what another process handed in just before is either seen here, or
+        that process was told that it is its turn.
         """
         drained = _Drained()
-        while self._can_work(drained) and self._owner.take():
+        while self._can_work(drained) and (turn := self._owner.begin()) != "theirs":
+            if turn == "nobody's":
+                drained.silent = True
+                break
             drained.owned = True
             try:
                 self._recover()
                 self._work(drained, tell)
             finally:
-                self._owner.give_back()
+                self._owner.end()
         drained.owned = drained.owned or not self._can_work(drained)
         return drained
 
     def _can_work(self, drained: _Drained) -> bool:
-        return self._store.queue.waits_in(set(ingest.STAGES) - set(drained.blocked))
+        return bool(ingest.open_stages(self._store, self._governor, drained.blocked))
+
+    def _reasons(self, drained: _Drained) -> dict[str, str]:
+        """Gives the stages that still cannot go on, and why."""
+        unfinished = ingest.open_stages(self._store, self._governor, {})
+        return {stage: blocked.reason for stage, blocked in drained.blocked.items() if stage in unfinished}
 
     def _recover(self) -> None:
         """Puts right what an owner that died left: items marked as being worked on, files that no row names."""
@@ -204,13 +224,26 @@ class Memory:
         done: dict[str, int] = {}
         for step in ingest.drain(self._store, self.keys, self._governor, self.settings):
             if isinstance(step, ingest.Blocked):
-                drained.blocked[step.stage] = step.reason
+                drained.blocked[step.stage] = step
                 tell(Happening(step.stage, done.get(step.stage, 0), 0, "", step.reason))
+                continue
+            if isinstance(step, transcribe.Heard):
+                tell(self._heard(step))
+                continue
+            if isinstance(step, ingest.Filled):
+                tell(Happening(ingest.FILL, step.done, step.total))
                 continue
             done[step.stage] = done.get(step.stage, 0) + 1
             if step.reason is not None:
                 drained.failed.append(step)
+            if step.stage == transcribe.STAGE and step.reason is None:  # told second by second
+                continue
             tell(Happening(step.stage, done[step.stage], done[step.stage] + step.left, "", step.reason))
+
+    def _heard(self, heard: transcribe.Heard) -> Happening:
+        names = self._names([heard.item])
+        name = os.path.basename(names[heard.item][0]) if names else ""
+        return Happening(transcribe.STAGE, int(heard.seconds), int(heard.length_s or 0), name)
 
     def _failures(self, steps: Sequence[ingest.Step]) -> list[Failure]:
         """Gives the failed steps whose items are still there, as a person would name them."""
@@ -220,6 +253,77 @@ class Memory:
     def _names(self, items: Sequence[int]) -> dict[int, tuple[str, str]]:
         """Gives how a person would name each item, and its id."""
         return {row: (name_of(item), item.id) for row, item in self._store.items.records(items).items()}
+
+    def transcribe(
+        self, path: str | os.PathLike[str], *, language: str | None = None, on_progress: Progress | None = None
+    ) -> Transcript:
+        """Gives what is said in a recording or film, without storing anything. No model is needed where nobody speaks.
+
+        ``language`` is that of all of it ("ru", "en", …); else that of each stretch is found out.
+
+        Raises:
+            ItemError: the file cannot be read, or is no recording.
+            EngineError: the transcriber cannot be had, or does not know the language.
+        """
+        name = os.path.basename(os.fspath(path))
+
+        def tell(done: float, length: float | None) -> None:
+            if on_progress is not None:
+                on_progress(Happening(transcribe.STAGE, int(done), int(length or 0), name))
+
+        return transcribe.transcript(self._governor, self.settings, os.fspath(path), language, tell)
+
+    # Models
+
+    def use(self, name: str, *, bits: int | None = None, on_progress: Progress | None = None) -> UseReport:
+        """Makes an encoder or a reranker the one that this memory uses.
+
+        A new encoder's space is filled here, or by the process that owns the memory; until it is whole, searches go on
+        in the old space, with the old encoder. An interruption loses nothing: ``add`` and ``use`` go on with it.
+        ``bits`` are those of an encoder's weight, by default the settings' or its card's.
+
+        Raises:
+            NotFound: no such model is known.
+            UsageError: bits that do not fit.
+            EngineMissing, ModelDamaged: the model cannot be run here, with what to do next.
+        """
+        started = time.perf_counter()
+        job = spaces.use(self._store, self._governor, name, bits)
+        drained = self._drain(on_progress or (lambda _: None)) if job == "embed" else _Drained(owned=True)
+        new, old = (f(self._store, self._governor) for f in (spaces.wanted, spaces.searched))
+        done, passages = spaces.progress(self._store, new)
+        return UseReport(
+            job=job,
+            model=new.name if job == "embed" else name,
+            in_use=job == "rerank" or new == old,
+            searched=old.name,
+            done=done,
+            passages=passages,
+            owner=drained.by("which fills its space"),
+            blocked=self._reasons(drained).get(ingest.FILL),
+            took_ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+
+    def spaces(self) -> tuple[SpaceView, ...]:
+        """Gives the spaces side by side: that of the encoder in use, the one to come, and those that are kept."""
+        with self._store.snapshot():
+            return spaces.views(self._store, self._governor)
+
+    def drop(self, name: str) -> Receipt:
+        """Takes the vectors of an encoder that is not in use away, or a reranker out of use.
+
+        ``name`` is that of the model, or with its precision that of one space ("all-MiniLM-L6-v2 onnx-4"). The space
+        that is being filled is given up: the encoder in use stays.
+
+        Raises:
+            NotFound: there are no such vectors, and no such reranker is in use.
+            UsageError: they are those of the encoder in use.
+        """
+        before = self._store.size()
+        with self._store.transaction():
+            vectors = spaces.drop(self._store, self._governor, name)
+        self._store.shrink()
+        return Receipt((), 0, vectors, 0, 0, max(0, before - self._store.size()))
 
     # Find
 
@@ -235,35 +339,66 @@ class Memory:
         state: str | None = None,
         limit: int = 10,
         as_words: bool = False,
+        rerank: str | None = None,
         timeout_s: float | None = None,
         cancelled: Callable[[], bool] | None = None,
+        on_progress: Progress | None = None,
     ) -> SearchResult:
         """Gives the items that fit a query, best first. Iterating the result gives the hits.
 
         The query may hold "exact phrases" and the same filters as the arguments: ``type:image after:2026-11-01``.
         ``within`` is a folder, a part of a path, or a file (``in:`` inside the query); ``state`` is "superseded" for
         items that were replaced by newer bytes, "all" for both. A relative date ("вчера", "last week") is a filter,
-        shown in ``query.dates`` of the result; with ``as_words`` it is words. The search stops working after
-        ``timeout_s`` seconds, and when ``cancelled``, which is asked often and from this thread, says True.
+        shown in ``query.dates`` of the result; with ``as_words`` it is words. ``rerank`` names a reranker for this
+        search, which takes its time and tells ``on_progress`` ("none": no reranker); by default the one in use puts
+        the best in its order, as far as it comes in 0.4 seconds. The search stops working after ``timeout_s`` seconds,
+        and when ``cancelled``, which is asked often and from this thread, says True.
 
         Raises:
             UsageError: nothing to search for, or a filter or limit that does not fit.
+            NotFound: no such reranker is known.
             Stopped: it was cancelled or ran out of time.
         """
         if not 1 <= limit <= 1000:
             raise UsageError(f"limit = {limit} is not between 1 and 1000")
         given = {"type": type, "after": after, "before": before, "in_": within, "app": app, "state": state}
         understood = understand(query, **given) if as_words else understand_dated(query, datetime.now(UTC), **given)
-        key = (understood.key, limit, self._governor.card.name, self._governor.precision)
+        used = spaces.searched(self._store, self._governor)
+        reranking = self._reranking(rerank)
+        key = (understood.key, limit, used, reranking)
         generation = self._store.database.generation()
         if (kept := self._results.get(key, generation)) is not None:
             return kept
         stop = _stop(timeout_s, cancelled)
+
+        def tell(done: int, total: int) -> None:
+            if on_progress is not None:
+                on_progress(Happening("rerank", done, total))
+
         with self._store.database.stoppable(stop):
-            result = recall.search(self._store, self._governor, self._sign_codes(), understood, limit, stop)
-        if recall.is_whole(result, self._governor.card):
+            result = recall.search(
+                self._store, self._governor, self._sign_codes(), understood, limit, stop, reranking, tell
+            )
+        if recall.is_whole(result, used.card, reranking.card if reranking else None):
             self._results.put(key, generation, result)
         return result
+
+    def _reranking(self, asked: str | None) -> Reranking | None:
+        """Gives how this search reranks: with the reranker that was asked for by name, else with the one in use.
+
+        Raises:
+            NotFound: no such reranker is known.
+        """
+        if asked is None:
+            name = self._store.spaces.reranker()
+            card = self._governor.reranker_card(name) if name else None
+            return None if card is None else Reranking(card)
+        if asked == NO_RERANKER:
+            return None
+        card = self._governor.reranker_card(asked)
+        if card is None:
+            raise NotFound(f"there is no reranker {asked}; rerankers: {', '.join(RERANKERS)}; or {NO_RERANKER}")
+        return Reranking.on_demand(card)
 
     def _sign_codes(self) -> SignCodes:
         if self._codes is None:
@@ -281,7 +416,7 @@ class Memory:
             UsageError: fewer than two texts, or an empty one.
             EngineError: the encoder is missing or failed.
         """
-        return explore.similar(self._governor, texts)
+        return explore.similar(self._store, self._governor, texts)
 
     def more(self, item: str, *, limit: int = 10) -> SearchResult:
         """Gives the items that are most like one item, by its telling words and its vectors. Never itself.
@@ -358,22 +493,21 @@ class Memory:
             failures = self._store.queue.failed()
             names = self._names([item for item, _, _ in failures])
             counts = self._store.items.counts()
-            space = self._store.vectors.space(self._governor.card, self._governor.precision)
-            vectors = self._store.vectors.count(space) if space is not None else 0
+            used, views = spaces.searched(self._store, self._governor), self.spaces()
+            chosen = spaces.wanted(self._store, self._governor)
             missing = recall.what_is_missing(self._store)
-        choices = tuple(self._governor.choices())
-        engine_of = {"recognise": "recognise", "embed": "embed"}
-        blocked = {
-            stage: choice.reason
-            for stage in missing.by_stage
-            for choice in choices
-            if engine_of.get(stage) == choice.job and not choice.works
-        }
+            reranker = self._store.spaces.reranker()
+        card = self._governor.reranker_card(reranker) if reranker else None
+        hint = advice.hint(self.settings, chosen.card, reranker, counts.passages)
+        choices = tuple(self._governor.choices(used.variant, card))
+        # Each of the stages that may be blocked is named like the job of its engine.
+        blocked = {c.job: c.reason for c in choices if c.job in missing.by_stage and not c.works}
+        blocked.update((ingest.FILL, view.reason) for view in views if view.reason is not None)
         return Status(
             home=str(self.settings.home),
             items=counts.items,
             passages=counts.passages,
-            vectors=vectors,
+            vectors=used.space.vectors if used.space else 0,
             waiting=missing.by_stage,
             blocked=blocked,
             failures=tuple(Failure(names[i][0], f"{stage}: {reason}", names[i][1]) for i, stage, reason in failures),
@@ -382,7 +516,15 @@ class Memory:
             files_bytes=self._store.originals.size(),
             key=self.keys.where,
             engines=choices,
+            spaces=views,
+            reranker=reranker,
+            advice=None if chosen.variant.runtime == "given" else hint,
         )
+
+    def waiting(self) -> Mapping[str, int]:
+        """Gives the number of items that wait, by stage; quicker than ``status``."""
+        with self._store.snapshot():
+            return recall.what_is_missing(self._store).by_stage
 
     # Forget
 
@@ -427,10 +569,17 @@ class Memory:
 class _Drained:
     """What a drain did."""
 
-    def __init__(self) -> None:
-        self.owned = False
+    def __init__(self, *, owned: bool = False) -> None:
+        self.owned, self.silent = owned, False
         self.failed: list[ingest.Step] = []
-        self.blocked: dict[str, str] = {}
+        self.blocked: dict[str, ingest.Blocked] = {}
+
+    def by(self, what_for: str) -> str:
+        """Says who does it."""
+        if self.owned:
+            return "this process"
+        silent = "which does not answer; `pomnit add` and `pomnit retry` go on with it once that one has ended"
+        return f"another process, {silent if self.silent else what_for}"
 
 
 def name_of(item: Item) -> str:

@@ -18,6 +18,7 @@ State = Literal["waiting", "working", "ready", "failed", "superseded"]
 Lang = Literal["ru", "en", "other"]
 Origin = Literal["read", "generated"]
 LegState = Literal["ran", "skipped"]
+Verdict = Literal["ok", "warning", "problem"]
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 as fractions (0..1) of the image's or page's width and height."""
@@ -76,6 +77,23 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """What is said in a stretch of a recording, in seconds from its beginning."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What is said in a recording."""
+
+    language: str | None  # of most of it, as Whisper names it ("ru", "en", …); None when nothing is said
+    segments: tuple[Segment, ...]  # in their order
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A searchable piece of an item's text.
 
@@ -97,7 +115,9 @@ class Hit:
 
     item: Item
     score: float  # 0..1
-    legs: Mapping[str, float]  # {"words": 0.8, "vectors": 0.6}, each 0..1; a leg that did not see the item is absent
+    # {"words": 0.8, "vectors": 0.6}, each 0..1; a leg that did not see the item is absent. Where a reranker read it,
+    # "rerank" is its score, and "fused" the one that the legs before gave.
+    legs: Mapping[str, float]
     passages: tuple[Passage, ...]  # best first
     snippet: str  # with MARK_OPEN and MARK_CLOSE around the found words
 
@@ -161,6 +181,7 @@ class Similarity:
     langs: tuple[Lang, ...]
     known: tuple[bool, ...]  # whether the encoder knows the text's language; where not, its figures mean little
     encoder: str
+    note: str | None  # how far another encoder's space is, which is to be used instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,13 +264,46 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class SpaceView:
+    """The vectors of one encoder as it was run, and what they are there for.
+
+    ``state``: the current one is searched, the one that is being filled is to become it, others are kept until they
+    are dropped or used again.
+    """
+
+    card: str
+    precision: str
+    dimensions: int
+    vectors: int
+    passages: int  # that shall have one, all in all
+    state: Literal["current", "filling", "kept"]
+    bytes: int
+    reason: str | None = None  # why it cannot be filled now
+
+
+@dataclass(frozen=True, slots=True)
+class UseReport:
+    """What one ``use`` changed. An encoder is in use as soon as its space is whole."""
+
+    job: Literal["embed", "rerank"]
+    model: str
+    in_use: bool
+    searched: str  # the encoder that is searched with now
+    done: int  # passages that have a vector of an encoder, or will need none
+    passages: int
+    owner: str  # who fills its space
+    blocked: str | None  # why that cannot go on
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What is remembered, what is not done yet and why, and what does the work."""
 
     home: str
     items: Mapping[str, Mapping[str, int]]  # kind -> state -> number
     passages: Mapping[str, int]  # language -> number
-    vectors: int  # of the encoder in use
+    vectors: int  # of the space that is searched
     waiting: Mapping[str, int]  # stage -> number of items
     blocked: Mapping[str, str]  # stages whose engine is not here, and why
     failures: tuple[Failure, ...]
@@ -258,6 +312,103 @@ class Status:
     files_bytes: int
     key: str  # where the key is kept
     engines: tuple[Choice, ...]
+    spaces: tuple[SpaceView, ...]
+    reranker: str | None  # the one in use
+    advice: str | None  # which model would serve better here, why, and what to type
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One model of the catalogue, as it stands on this machine."""
+
+    name: str
+    job: str  # embed, rerank or transcribe
+    languages: tuple[Lang, ...]
+    parameters: int
+    licence: str
+    disk_bytes: int  # of what is here, else about what there is to fetch
+    memory_bytes: int  # above that of the program without a model
+    measured: bool  # here, by `models check`; else the memory is estimated
+    state: Literal["ready", "partial", "missing", "other format"]
+    reason: str  # of the state
+    folder: str | None
+    runtime: str
+    bits: int
+    works: bool  # whether it can be run here, once its files are
+    why: str  # this runtime, or why not
+    in_use: bool
+    making: float | None  # the part of its vectors that is there, 0 to 1, while others are searched
+    fetched: float | None  # about the part of its files that is here, 0 to 1, while its state is partial
+    advised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All models that Pomnit knows."""
+
+    models: tuple[ModelView, ...]
+    folder: str  # where their files are
+    machine_bytes: int  # the memory of this machine
+    advice: str  # why the advised ones are
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPulled:
+    """What ``models pull`` got."""
+
+    name: str
+    job: str  # embed, rerank or transcribe
+    folder: str
+    revision: str  # the commit of the repository, "" when a folder did not tell it
+    pinned: bool  # Pomnit named that commit beforehand
+    bytes: int
+    fresh: bool  # False: it was here already
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConverted:
+    """What ``models convert`` made."""
+
+    name: str
+    folder: str
+    bytes_before: int
+    bytes_after: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDropped:
+    """What one ``models drop`` took away."""
+
+    name: str
+    vectors: int
+    folders: tuple[str, ...]
+    bytes_freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCheck:
+    """What ``models check`` found. Agreement is with a run of the same weights in 32 bits."""
+
+    name: str  # of the variant
+    verdict: Verdict
+    findings: tuple[str, ...]  # what is not as it should be, or could not be looked at
+    agreement_mean: float | None  # cosines of an encoder; of a reranker 1 less the difference of scores
+    agreement_least: float | None
+    terms_agreement: float | None  # mean cosine of the weights of tokens, of an encoder that gives them
+    published: float | None  # the largest difference of a number from what the publisher's own program gives
+    right: Mapping[str, int]  # language -> questions whose own answer came first
+    asked: Mapping[str, int]
+    load_ms: float
+    first_ms: float  # the first text after loading
+    tokens_s: float
+    program_bytes: int  # resident memory without the model
+    resident_bytes: int  # with it, after its texts
+    mapped_bytes: int  # of it: files that the system takes back when others need the room
+    peak_bytes: int
+    growth_bytes: int  # from the second round of loading, running and closing to the last
+    rounds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +416,97 @@ class Check:
     """One line of ``doctor``."""
 
     name: str
-    verdict: Literal["ok", "warning", "problem"]
+    verdict: Verdict
     text: str
     next: str | None = None  # what to type
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage of a profile took. Bytes and seconds; None where the system does not tell, or it did not run.
+
+    Memory is that of our processes together, shared pages counted once (macOS: their footprint).
+    """
+
+    name: str
+    verdict: Verdict | None  # None: it did not run
+    reasons: tuple[str, ...]  # of the verdict, or why it did not run
+    note: str  # what was done, in words
+    began_s: float  # since the profile began
+    ended_s: float
+    seconds: float  # of the first round
+    again_s: float | None  # the middle of the later rounds
+    memory_before: int
+    memory_peak: int
+    memory_after: int
+    system_delta: int | None  # how much less memory was available at the worst moment than before
+    swap_delta: int | None  # how much more of the swap of the machine was used at the worst moment than before
+    pressure_before: str | None
+    pressure_worst: str | None
+    pressure_after: str | None
+    cpu_s: float  # seconds of one core that our processes worked, in all rounds
+    cpu_user: float | None  # parts of the time of all cores, 0 to 1, with other programs
+    cpu_system: float | None
+    cpu_idle: float | None
+    major_faults: int
+    rounds: int
+    growth: int | None  # of what is kept after a round: the later half beside the earlier, the first round left out
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The memory of our processes and the used swap of the machine at one moment of a profile, in bytes."""
+
+    s: float  # since the profile began
+    memory: int
+    swap: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileReport:
+    """What `pomnit profile` found."""
+
+    title: str  # the command, or "Pomnit"
+    verdict: Verdict  # the worst of the stages
+    budget: int  # bytes
+    environment: tuple[Check, ...]
+    stages: tuple[Stage, ...]
+    samples: tuple[Sample, ...]
+    exit_code: int | None  # of the command
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessView:
+    """One of our processes."""
+
+    pid: int
+    command: str
+    memory: int  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What `pomnit status --watch` shows each time. Bytes; None where the system does not tell."""
+
+    time: str
+    owner: int | None  # the process that works on this memory; None when none does
+    processes: tuple[ProcessView, ...]  # it, and all that came from it
+    memory: int  # of them together
+    memory_peak: int  # the most since the watch began
+    budget: int
+    available: int | None  # of the machine's memory
+    total: int
+    swap_used: int | None
+    swap_total: int | None
+    swap_growth: int | None  # since the watch began
+    pressure: str | None
+    pressure_why: str
+    cpu_cores: float  # that our processes work with
+    cpu_user: float | None  # parts of the time of all cores, 0 to 1
+    cpu_system: float | None
+    cpu_idle: float | None
+    waiting: Mapping[str, int]  # stage -> number of items
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Another engine is added to READERS (it reads pictures) or only to ENGINES (it keeps the protocol).
 """
 
+import io
 import itertools
 import json
 import re
@@ -18,6 +19,9 @@ from pomnit.engines import flatten, ocr_page, ocr_tesseract, ocr_vision
 from pomnit.engines.fake import FakeRecogniser
 from pomnit.engines.protocols import Line, Recogniser, Word
 from pomnit.errors import EngineError, EngineMissing
+from pomnit.governor.children import Child
+from pomnit.governor.plans import Plan
+from pomnit.governor.remote import RemoteRecogniser
 from support import fake_vision
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -29,6 +33,15 @@ def tesseract() -> Recogniser:
     if tessdata is None:
         pytest.skip(f"no Russian and English for Tesseract; type: {ocr_tesseract.how_to_install()}")
     return ocr_tesseract.TesseractRecogniser(tessdata)
+
+
+def child() -> Recogniser:
+    """Tesseract in a process of its own."""
+    tessdata = ocr_tesseract.find_tessdata()
+    if tessdata is None:
+        pytest.skip(f"no Russian and English for Tesseract; type: {ocr_tesseract.how_to_install()}")
+    plan = Plan("recognise", "Tesseract rus+eng", "tesseract", 2, tessdata)
+    return RemoteRecogniser(None, lambda: Child(plan.name, plan.to_json()))
 
 
 def vision() -> Recogniser:
@@ -49,7 +62,7 @@ def fake() -> Recogniser:
     return FakeRecogniser([Line((word,), 0)])
 
 
-READERS: dict[str, Callable[[], Recogniser]] = {"tesseract": tesseract, "vision": vision}
+READERS: dict[str, Callable[[], Recogniser]] = {"tesseract": tesseract, "child": child, "vision": vision}
 ENGINES = {**READERS, "vision stand-in": vision_stand_in, "fake": fake}
 
 
@@ -247,6 +260,25 @@ def test_text_on_a_dithered_screen_of_twice_the_pixels_is_found(reader: Recognis
         ImageDraw.Draw(large).text((80, 80 + 120 * at), text, font=ImageFont.load_default(32), fill="#222222")
     words = found(reader.recognise(large))
     assert len([word for word in words if word in {"network", "interface", "restarted", "backup", "completed"}]) > 18
+
+
+def test_a_picture_that_cannot_be_decoded_is_an_error_and_the_next_one_is_read(reader: Recogniser) -> None:
+    cut = Image.open(io.BytesIO((GOLDEN / "screen_light.png").read_bytes()[:2000]))
+    with pytest.raises(EngineError, match="cannot be prepared"):
+        reader.recognise(cut)
+    assert len(reader.recognise(screen("screen_light"))) == 4
+
+
+def test_what_is_transparent_by_one_of_its_colours_reads_as_in_the_same_process() -> None:
+    """A PNG says so beside its pixels."""
+    image = drawn("RGB", "white", "black")
+    image.info["transparency"] = (0, 0, 0)
+    both = [make() for make in (tesseract, child)]
+    near, far = (engine.recognise(image) for engine in both)
+    for engine in both:
+        engine.close()
+    assert found(near) == ["the", "quick", "brown", "fox"]
+    assert far == near
 
 
 def test_words_made_of_look_alikes_come_in_the_alphabet_of_their_language(reader: Recogniser) -> None:

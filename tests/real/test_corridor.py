@@ -63,7 +63,7 @@ def test_every_sample_is_read_and_embedded(corridor: tuple[Settings, dict], memo
     status = memory.status()
     assert {state for states in status.items.values() for state in states} == {"ready"}
     assert status.vectors == status.passages["en"]
-    assert all(choice.works for choice in status.engines)
+    assert all(choice.works for choice in status.engines if choice.job != "transcribe")
     assert database.what_disagrees(settings) == []
 
 

@@ -1,4 +1,7 @@
-"""Tiny BERT checkpoints with random weights, so that tests of the encoder need no published model."""
+"""Tiny BERT checkpoints with random weights, so that tests of the encoder need no published model.
+
+They are drawn anew and may be spoiled; those that transformers has read lie in tests/golden/models.
+"""
 
 import hashlib
 import json
@@ -8,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pomnit.models.cards import EncoderCard
+from pomnit.engines import onnx_build
+from pomnit.models.cards import CONFIG, TOKENIZER, WEIGHTS, EncoderCard, TextCard
+from pomnit.models.hub import ModelFiles
 
 WORDS = [*"abcdefghijklmnopqrstuvwxyz", *"абвгдежзийклмнопрстуфхцчшщъыьэюя", *"0123456789.,?"]
 HIDDEN, INNER, HEADS, LAYERS, PLACES = 32, 64, 4, 2, 64
@@ -35,8 +40,9 @@ def tiny_bert(folder: Path, *, seed: int = 0, spoil: dict[str, float] | None = N
         "num_attention_heads": HEADS,
         "layer_norm_eps": 1e-12,
     }
-    (folder / "config.json").write_text(json.dumps(described | config), "utf-8")
     tokenizer = _tokenizer()
+    described |= {"vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": PLACES, "type_vocab_size": 2}
+    (folder / "config.json").write_text(json.dumps(described | config), "utf-8")
     tokenizer.save(str(folder / "tokenizer.json"))
     tensors = _tensors(np.random.default_rng(seed), tokenizer.get_vocab_size())
     for name, number in (spoil or {}).items():
@@ -45,18 +51,33 @@ def tiny_bert(folder: Path, *, seed: int = 0, spoil: dict[str, float] | None = N
     write_safetensors(weights, {k: ("F32", list(v.shape), v.tobytes()) for k, v in tensors.items()})
     return EncoderCard(
         name="tiny-bert",
+        repository="tiny/bert",
         revision="none",
         licence="Apache-2.0",
         languages=("en", "ru"),
-        dimensions=HIDDEN,
+        parameters=30_000,
+        files=(WEIGHTS, CONFIG, TOKENIZER),
+        digests={WEIGHTS: hashlib.sha256(weights.read_bytes()).hexdigest()},
+        architecture="bert",
         max_tokens=PLACES,
+        table_parameters=tokenizer.get_vocab_size() * HIDDEN,
+        dimensions=HIDDEN,
         pooling="mean",
         query_prefix="",
         passage_prefix="",
-        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        package="",
-        package_folder="",
+        cosines=(0.0, 1.0),
     )
+
+
+def published(folder: Path) -> ModelFiles:
+    """Gives a folder as the hub would."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()))
+    return ModelFiles(folder, digest.hexdigest(), "published", None)
+
+
+def onnx_form(card: TextCard, folder: Path, cache: Path, bits: int = 8) -> Path:
+    """Gives what ``OnnxEncoder`` and ``OnnxReranker`` load."""
+    return onnx_build.prepared(card, published(folder), bits, cache)
 
 
 def _tensors(draw: np.random.Generator, words: int) -> dict[str, np.ndarray]:

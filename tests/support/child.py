@@ -2,9 +2,12 @@
 
 adding            for each line [{environment}, [path, …]] of its input forks a child, which is quick; that one adds the
                   paths and says "pid N", "remembered PATH" and "done STAGE" as it happens. Then says "ended CODE".
+                  With USE in the environment it uses that encoder instead, two passages at a time.
 cli WORD…         the command line
 gated WORD…       the command line, whose recogniser says "reading" and then waits for its input to say something
-hold              becomes the owner, says "holds" and stays so until its input ends
+real WORD…        the command line with the engines of this machine, all in children; says "pid N" for each of these,
+                  and "asked" for each question
+hold              becomes the owner that works on the queue, says "holds" and stays so until its input ends
 """
 
 import json
@@ -17,11 +20,13 @@ from typing import Any
 import apsw
 from PIL import Image
 
+from pomnit import ingest
 from pomnit.engines.protocols import Line
-from pomnit.governor.owner import OwnerLock
+from pomnit.governor.leases import Governor
+from pomnit.governor.ownership import Ownership
 from pomnit.memory import Happening, Memory
 from pomnit.settings import Settings
-from support.pictures import engines, written_on
+from support.pictures import engines, side_by_side, written_on
 
 
 def say(*words: str) -> None:
@@ -49,6 +54,11 @@ def add(paths: list[str]) -> int:
     if statements := int(os.environ.get("DIE_AFTER_STATEMENTS", "0")):
         die_after(statements)
     try:
+        if name := os.environ.get("USE"):
+            ingest.FILL_BATCH = 2
+            with Memory.open(engines=side_by_side()) as memory:
+                memory.use(name, on_progress=tell)
+            return 0
         with Memory.open(engines=engines()) as memory:
             memory.add(paths, copy="COPY" in os.environ, on_progress=tell)
     except Exception:  # noqa: BLE001 a fork must not go on as its parent
@@ -88,9 +98,26 @@ def cli(words: list[str], recognise: Any) -> int:
     return run(words)
 
 
+def real(words: list[str]) -> int:
+    from pomnit.doors.cli.commands import run
+    from pomnit.governor import leases
+
+    class Told(leases.Child):
+        def __init__(self, *args: Any, **named: Any) -> None:
+            super().__init__(*args, **named)
+            say("pid", str(self.pid))
+
+        def ask(self, *args: Any, **named: Any) -> Any:
+            say("asked")
+            return super().ask(*args, **named)
+
+    leases.Child, leases.SMALL = Told, 0  # type: ignore[misc]
+    return run(words)
+
+
 def hold() -> int:
-    lock = OwnerLock(Settings.load().home)
-    say("holds" if lock.take() else "held by another")
+    settings = Settings.load()
+    say("holds" if Ownership(settings.home, Governor(settings)).begin() == "ours" else "held by another")
     sys.stdin.read()
     return 0
 
@@ -100,6 +127,8 @@ def main(what: str, *words: str) -> int:
         return hold()
     if what == "adding":
         return adding()
+    if what == "real":
+        return real(list(words))
     return cli(list(words), gate if what == "gated" else written_on)
 
 

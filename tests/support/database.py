@@ -60,7 +60,16 @@ def what_disagrees(settings: Settings) -> list[str]:
         expect_none("foreign keys", "PRAGMA foreign_key_check")
         expect_none("passages not in the index", "SELECT id FROM passage EXCEPT SELECT rowid FROM words")
         expect_none("index without passage", "SELECT rowid FROM words EXCEPT SELECT id FROM passage")
+        connection.execute("INSERT INTO term_index (term_index) VALUES ('integrity-check')")
+        expect_none("terms without vector", "SELECT id FROM term EXCEPT SELECT id FROM vector")
+        expect_none("terms not in their index", "SELECT id FROM term EXCEPT SELECT rowid FROM term_index")
+        expect_none("index without terms", "SELECT rowid FROM term_index EXCEPT SELECT id FROM term")
         expect_none("vectors without passage", f"SELECT {_PASSAGE_OF} FROM vector EXCEPT SELECT id FROM passage")
+        expect_none("vectors of no space", "SELECT id >> 40 FROM vector EXCEPT SELECT id FROM space")
+        expect_none(
+            "spaces that count their vectors wrongly",
+            "SELECT id, vectors FROM space WHERE vectors <> (SELECT count(*) FROM vector WHERE id >> 40 = space.id)",
+        )
         expect_none(
             "ready and not waiting for vectors, but without them",
             f"""SELECT passage.id FROM passage WHERE lang = 'en' AND item NOT IN (SELECT item FROM task)

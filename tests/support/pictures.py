@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -10,7 +11,7 @@ from PIL import Image
 
 from pomnit.engines.fake import FakeEncoder, FakeRecogniser
 from pomnit.engines.protocols import Line, Word
-from pomnit.models.cards import ALL_MINILM_L6_V2
+from pomnit.models.cards import ALL_LANGUAGES, ALL_MINILM_L6_V2, EncoderCard
 
 _DESCRIPTION, _EXIF_IFD, _ORIGINAL_TIME, _OFFSET = 0x010E, 0x8769, 0x9003, 0x9011
 
@@ -34,6 +35,15 @@ def written_on(image: Image.Image) -> list[Line]:
 def engines(recognise: Any = written_on) -> dict[str, Any]:
     """Gives ready engines that need no model."""
     return {"recognise": FakeRecogniser(recognise), "embed": FakeEncoder(ALL_MINILM_L6_V2)}
+
+
+POLYGLOT = replace(ALL_MINILM_L6_V2, name="polyglot", languages=ALL_LANGUAGES, dimensions=64)
+
+
+def side_by_side(*cards: EncoderCard) -> dict[str, Any]:
+    """Gives ready engines with an English encoder, one of all languages, and those of ``cards``."""
+    encoders = [FakeEncoder(card) for card in (ALL_MINILM_L6_V2, POLYGLOT, *cards)]
+    return {**engines(), "embed": encoders}
 
 
 def picture(

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -38,16 +39,33 @@ def finished(
     )
 
 
-def started(*command: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+def started(
+    *command: str, environ: Mapping[str, str] | None = None, module: str = "support.child"
+) -> subprocess.Popen[str]:
     """Starts ``python -m support.child COMMAND``, with pipes to talk to it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "support.child", *command],
+        [sys.executable, "-m", module, *command],
         env=environment(environ),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
+
+
+def ended(pid: int, within_s: float = 20) -> bool:
+    """Waits until a process that is no child of this one has ended; False when it lives on."""
+    try:
+        if hasattr(os, "pidfd_open"):
+            process = os.pidfd_open(pid)
+            found = select.select([process], [], [], within_s)[0]
+            os.close(process)
+            return bool(found)
+        queue = select.kqueue()
+        exits = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+        return bool(queue.control([exits], 1, within_s))
+    except ProcessLookupError:
+        return True
 
 
 def without_privileges() -> None:

@@ -11,11 +11,24 @@ import pytest
 from pomnit.records import Original
 from pomnit.store import Store
 from pomnit.text.split import PlacedText
+from support import processes
 
 hypothesis.settings.register_profile("unit", deadline=None, derandomize=True, max_examples=100, database=None)
 hypothesis.settings.load_profile("unit")
 
 DATABASE_KEY, FILES_KEY = bytes(range(32)), bytes(range(32, 64))
+
+
+@pytest.fixture(scope="session")
+def cache_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def built(cache_of_all: Path, isolated: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph of the real encoder is built once for all tests; engine children are refused the network."""
+    monkeypatch.setenv("POMNIT_CACHE", str(cache_of_all))
+    monkeypatch.setenv("PYTHONPATH", processes.environment()["PYTHONPATH"])
 
 
 @pytest.fixture

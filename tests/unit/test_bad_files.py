@@ -8,6 +8,7 @@ import pytest
 
 from pomnit import Memory, Settings
 from pomnit.errors import EngineMissing
+from pomnit.models.cards import ALL_MINILM_L6_V2
 from support import processes
 from support.pictures import bomb, engines, note, picture
 
@@ -191,8 +192,14 @@ def test_whatever_a_decoder_throws_fails_one_item_only(settings: Settings, files
 # Engines that are not there
 
 
-def test_without_a_model_its_stage_waits_and_words_still_find(monkeypatch: pytest.MonkeyPatch, files: Path):
-    monkeypatch.setenv("POMNIT_MODEL", str(files / "no model"))
+@pytest.fixture
+def no_model(settings: Settings) -> None:
+    """An empty folder where the files of the encoder should be: it goes before those of the package."""
+    (settings.models / ALL_MINILM_L6_V2.name).mkdir(parents=True)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_without_a_model_its_stage_waits_and_words_still_find(files: Path):
     with Memory.open() as memory:
         report = memory.add([note(files / "a.txt", "the lonely lighthouse keeper")])
         assert (report.new, report.waiting) == (1, 1)
@@ -210,29 +217,25 @@ def test_without_a_model_its_stage_waits_and_words_still_find(monkeypatch: pytes
         assert memory.search("lighthouse").legs[1].state == "ran"
 
 
+@pytest.mark.usefixtures("no_model")
 def test_a_model_that_went_away_is_the_reason_why_vectors_are_skipped(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, files: Path
 ):
-    from pomnit.models.cards import ALL_MINILM_L6_V2
-    from pomnit.store import Store
-
     with Memory.open(settings=settings, engines=engines()) as memory:
         memory.add([note(files / "a.txt", "the lonely lighthouse keeper")])
-        store: Store = memory._store
-        with store.transaction():  # as if the real encoder had been at work
-            store.vectors.make_space(ALL_MINILM_L6_V2, settings.precision)
+        with memory._store.transaction():  # as if the real encoder had been at work
+            memory._store.database.write("UPDATE space SET precision = 'onnx-8'")
     monkeypatch.setenv("POMNIT_RUNTIME", "onnx")
-    monkeypatch.setenv("POMNIT_MODEL", str(files / "no model"))
     with Memory.open() as memory:
         leg = memory.search("lighthouse").legs[1]
     assert leg.state == "skipped"
     assert "model.safetensors" in leg.reason
 
 
+@pytest.mark.usefixtures("no_model")
 def test_without_language_files_pictures_wait_and_texts_are_read(monkeypatch: pytest.MonkeyPatch, files: Path):
     monkeypatch.setenv("POMNIT_RECOGNISER", "tesseract")
     monkeypatch.setattr("pomnit.engines.ocr_tesseract.find_tessdata", lambda extra=None: None)
-    monkeypatch.setenv("POMNIT_MODEL", str(files / "no model"))
     picture(files / "p.png", "harbour")
     note(files / "a.txt", "readable words")
     with Memory.open() as memory:

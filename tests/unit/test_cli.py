@@ -345,7 +345,20 @@ def test_doctor_with_nothing_installed_says_the_next_command(cli, monkeypatch: p
 
 def test_doctor_names_every_part_and_finds_a_filled_memory_in_order(filled, settings: Settings):
     checks = {check["name"]: check for check in json.loads(filled("doctor", "--json").out)}
-    assert {"python", "system", "memory", "swap", "mlx", "ocr", "encoder", "database", "key", "disk"} <= set(checks)
+    assert {
+        "python",
+        "system",
+        "memory",
+        "budget",
+        "swap",
+        "pressure",
+        "mlx",
+        "ocr",
+        "encoder",
+        "database",
+        "key",
+        "disk",
+    } <= set(checks)
     assert checks["database"]["verdict"] == checks["key"]["verdict"] == "ok"
     (key,) = settings.key_dir.iterdir()
     key.chmod(0o644)

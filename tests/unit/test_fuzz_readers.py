@@ -307,7 +307,7 @@ def test_a_broken_original_gives_a_reading_or_a_reason_and_nothing_else(name: st
     @given(broken(name))
     def check(data: bytes) -> None:
         reader = choose(name, data[:HEAD])
-        if reader is None:
+        if reader is None or reader.stage == "transcribe":  # a recording is streamed: see test_sound.py
             return
         try:
             reading = reader.read(data, SMALL, FakeRecogniser(lambda image: []))
@@ -322,4 +322,4 @@ def test_a_broken_original_gives_a_reading_or_a_reason_and_nothing_else(name: st
 
 def test_every_reader_is_fuzzed():
     fuzzed = {choose(name, data[:HEAD]).module for name, data in SAMPLES.items()}
-    assert fuzzed == {reader.module for reader in REGISTRY}
+    assert fuzzed == {reader.module for reader in REGISTRY if reader.stage != "transcribe"}

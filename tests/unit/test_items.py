@@ -248,8 +248,6 @@ def test_the_first_stage_that_has_tasks_is_worked_on(store, remember, put):
     assert store.queue.next(["read", "embed"], 9) == [Task("embed", a, number)]
     assert store.queue.next(["read"], 9) == []
     assert store.queue.next([], 9) == []
-    assert store.queue.waits_in(["read", "embed"])
-    assert not store.queue.waits_in(["read"])
 
 
 def test_a_task_that_is_done_is_gone(store, remember, put):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from pathlib import Path
 
 import pytest
 
-from pomnit.errors import DatabaseDamaged, DiskFull, HomeError
+from pomnit.errors import DatabaseDamaged, DiskFull, HomeError, ItemError
 from pomnit.store import originals
-from pomnit.store.originals import Originals
+from pomnit.store.originals import CHUNK, Originals
 
 KEY = bytes(range(32))
 NAME = "ab" + "0" * 62
@@ -184,3 +185,55 @@ def test_the_folder_is_synced_after_the_file(kept, monkeypatch):
     file, folder, above = (p.stat().st_ino for p in (path, path.parent, path.parent.parent))
     assert synced.index(file) < synced.index(folder)
     assert above in synced  # the folder is new: its own name must be durable too
+
+
+def test_a_kept_file_is_read_piece_by_piece_from_anywhere(tmp_path):
+    originals, data = Originals(tmp_path, bytes(32)), random.Random(1).randbytes(2 * CHUNK + 777)
+    originals.put("ab", iter([data[at : at + CHUNK] for at in range(0, len(data), CHUNK)]))
+    assert originals.get("ab") == data
+    with originals.open("ab") as file:
+        assert file.read() == data
+        for at in (0, 1, CHUNK - 1, CHUNK, 2 * CHUNK + 700, len(data), 5):
+            file.seek(at)
+            assert file.read(1000) == data[at : at + 1000]
+        assert file.seek(-7, os.SEEK_END) == len(data) - 7
+        assert file.read() == data[-7:]
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1])
+def test_pieces_and_bytes_of_any_size_are_kept_the_same(tmp_path, size):
+    originals, data = Originals(tmp_path, bytes(32)), bytes(size)
+    originals.put("ab", data)
+    originals.put("cd", iter([data[at : at + CHUNK] for at in range(0, len(data), CHUNK)]))
+    with originals.open("ab") as one, originals.open("cd") as other:
+        assert one.read() == other.read() == originals.get("cd") == data
+
+
+def test_what_fails_while_it_comes_is_not_kept(tmp_path):
+    originals = Originals(tmp_path, bytes(32))
+
+    def broken():
+        yield bytes(CHUNK)
+        raise ItemError("the file has changed")
+
+    with pytest.raises(ItemError):
+        originals.put("ab", broken())
+    assert originals.size() == 0
+    with pytest.raises(DatabaseDamaged):
+        originals.open("ab")
+
+
+def test_a_kept_file_that_was_changed_says_so_where_it_is_read(tmp_path):
+    originals = Originals(tmp_path, bytes(32))
+    originals.put("ab", bytes(2 * CHUNK))
+    path = originals.path("ab")
+    sealed = bytearray(path.read_bytes())
+    sealed[-1] ^= 1
+    path.write_bytes(sealed)
+    with originals.open("ab") as file:
+        assert len(file.read(CHUNK)) == CHUNK
+        with pytest.raises(DatabaseDamaged):
+            file.read(CHUNK)
+    path.write_bytes(bytes(sealed[: CHUNK + 100]))  # its end is gone
+    with originals.open("ab") as file, pytest.raises(DatabaseDamaged):
+        file.read()

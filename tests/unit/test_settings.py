@@ -43,13 +43,13 @@ def test_without_any_origin_defaults_are_in_force(file):
 
 
 def test_origins_of_different_keys_are_put_together(file, tmp_path):
-    found = load(file, f'home = "{tmp_path}/a"\nbusy_s = 3', {"POMNIT_KEY": "file"}, precision="fp32")
-    assert (found.home, found.busy_s, found.key, found.precision) == (tmp_path / "a", 3, "file", "fp32")
+    found = load(file, f'home = "{tmp_path}/a"\nbusy_s = 3', {"POMNIT_KEY": "file"}, bits=32)
+    assert (found.home, found.busy_s, found.key, found.bits) == (tmp_path / "a", 3, "file", 32)
 
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Settings)])
 def test_every_setting_can_come_from_the_environment(file, name):
-    value = {"key": "keychain", "precision": "fp32", "recogniser": "tesseract", "runtime": "onnx"}.get(
+    value = {"key": "keychain", "bits": "32", "recogniser": "tesseract", "runtime": "onnx", "profile": "16gb"}.get(
         name, "/7777" if "Path" in str(Settings.__annotations__[name]) else "7777"
     )
     found = getattr(load(file, "", {f"POMNIT_{name.upper()}": value}), name)
@@ -60,10 +60,27 @@ def test_every_setting_can_come_from_the_environment(file, name):
 def test_paths_are_absolute_with_the_home_folder_expanded(file, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    found = load(file, 'home = "~/память"', {"POMNIT_CACHE": "relative/../cache"}, model=Path("m"))
+    found = load(file, 'home = "~/память"', {"POMNIT_CACHE": "relative/../cache"}, models=Path("m"))
     assert found.home == tmp_path / "память"
     assert found.cache == tmp_path / "cache"
-    assert found.model == tmp_path / "m"
+    assert found.models == tmp_path / "m"
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [
+        ("4000000000", 4_000_000_000),
+        ("4GB", 4_000_000_000),
+        ("4 GiB", 4 << 30),
+        ("3500MB", 3_500_000_000),
+        (" 4.5 gb ", 4_500_000_000),
+        ("512 MiB", 512 << 20),
+    ],
+)
+def test_a_budget_is_told_in_bytes_or_with_a_unit(file, text, n_bytes):
+    assert load(file, f'budget = "{text}"').budget == n_bytes
+    assert load(file, "", {"POMNIT_BUDGET": text}).budget == n_bytes
+    assert load(file, "budget = 4000000000").budget == 4_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -78,10 +95,20 @@ def test_paths_are_absolute_with_the_home_folder_expanded(file, tmp_path, monkey
         ("threads = 2.5", {}, {}, ["settings.toml", "threads", "2.5"]),
         ("threads = true", {}, {}, ["settings.toml", "threads", "True"]),
         ("", {"POMNIT_KEY": "nowhere"}, {}, ["environment", "key", "'nowhere'", "keychain"]),
-        ("precision = 8", {}, {}, ["settings.toml", "precision", "8", "int8"]),
-        ("precision = ['int8']", {}, {}, ["settings.toml", "precision"]),
+        ("bits = 5", {}, {}, ["settings.toml", "bits", "5", "4, 6, 8, 16, 32"]),
+        ("bits = ['8']", {}, {}, ["settings.toml", "bits"]),
         ("", {"POMNIT_RECOGNISER": "rapid"}, {}, ["environment", "recogniser", "'rapid'", "vision, tesseract"]),
         ("runtime = 'cuda'", {}, {}, ["settings.toml", "runtime", "'cuda'", "onnx, mlx"]),
+        ("profile = '64gb'", {}, {}, ["settings.toml", "profile", "'64gb'", "8gb, 16gb, 32gb"]),
+        ("budget = 4.5", {}, {}, ["settings.toml", "budget", "4.5", "4GB"]),
+        ("budget = true", {}, {}, ["settings.toml", "budget", "True"]),
+        ("", {"POMNIT_BUDGET": "lots"}, {}, ["environment", "budget", "'lots'", "3500MB"]),
+        ("", {"POMNIT_BUDGET": "-4GB"}, {}, ["environment", "budget", "'-4GB'"]),
+        ("", {"POMNIT_BUDGET": "0 GB"}, {}, ["environment", "budget", "'0 GB'"]),
+        ("", {"POMNIT_BUDGET": "4.5"}, {}, ["environment", "budget", "'4.5'"]),
+        ("", {"POMNIT_BUDGET": "٤GB"}, {}, ["environment", "budget"]),
+        ("", {"POMNIT_BUDGET": "9" * 18 + "TB"}, {}, ["environment", "budget"]),
+        ("", {}, {"budget": []}, ["an argument", "budget", "[]"]),
         ("home = 5", {}, {}, ["settings.toml", "home", "5"]),
         ("home = ['/a']", {}, {}, ["settings.toml", "home", "/a"]),
         ('home = ""', {}, {}, ["settings.toml", "home", "''"]),

@@ -32,7 +32,7 @@ def fill(store: Store, text: str, *, title: str = "title", uri: str = "file:///a
     store.queue.put("read", item, 1)
     passage = store.items.add_passage(item, 0, PlacedText(text, [Span(0, len(text), Place(line=1))]), "en")
     store.words.add(passage, text, title)
-    space = store.vectors.make_space(CARD, "int8")
+    space = store.spaces.make(CARD.name, "onnx-8", CARD.dimensions).id
     vector = np.linspace(-1, 1, CARD.dimensions, dtype=np.float32)[None, :]
     store.vectors.put(space, [passage], vector / np.linalg.norm(vector))
     store.items.forget_digest("name of " + digest)

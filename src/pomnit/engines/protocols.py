@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pomnit.records import Box
+from pomnit.records import Box, Segment
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
 
-    from pomnit.models.cards import EncoderCard
+    from pomnit.models.cards import EncoderCard, RerankerCard, SpeechCard
+
+
+Terms = dict[int, float]
+"""The weight, above 0, of each token that tells something about a text, by the token's number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,65 @@ class Encoder(Protocol):
 
         Raises:
             EngineError: the engine failed on this batch.
+        """
+        ...
+
+    def encode_terms(self, texts: Sequence[str], *, query: bool = False) -> tuple[NDArray[np.float32], list[Terms]]:
+        """Gives the vectors as ``encode`` does, and of the same reading the weights of each text's tokens.
+
+        Raises:
+            EngineError: the card says that the model weighs no tokens, or the engine failed on this batch.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Reranker(Protocol):
+    """Says how well passages answer a question, by reading both together.
+
+    A pair has the same score alone and in any batch. A text longer than the card's window is cut at its end.
+    ``close`` frees everything; the engine is not used after it.
+    """
+
+    card: RerankerCard
+
+    def score(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Gives the score of each text, shape (len(texts),), float32, from 0 to 1.
+
+        Raises:
+            EngineError: the engine failed on this batch.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WindowText:
+    """What is said in one window; the times of its segments count from the window's beginning."""
+
+    segments: tuple[Segment, ...]
+    language: str  # as Whisper names it: "ru", "en", …
+    no_speech: float  # how probable it is that nobody speaks, 0 to 1
+
+
+class Transcriber(Protocol):
+    """Turns windows of speech into text.
+
+    A window has the same text alone and in any batch. Segments are in their order and lie within their window; a window
+    in which nobody speaks has none. ``close`` frees everything; the engine is not used after it.
+    """
+
+    card: SpeechCard
+
+    def transcribe(self, windows: Sequence[NDArray[np.float32]], *, language: str | None = None) -> list[WindowText]:
+        """Gives the text of each window: float32 mono, 16,000 samples a second, -1 to 1, at most 30 s.
+
+        ``language`` is that of all of them; else each window's own is found out.
+
+        Raises:
+            EngineError: the model does not know the language, or failed on these windows.
         """
         ...
 

@@ -1,7 +1,8 @@
 """What can be read, and by whom? One registry; one file per kind of original.
 
 A reader is chosen by the first bytes of an original, for names lie; plain texts, which have no signature, by their
-name. Each reader works in one stage of ingest; those of the stage "recognise" are given a recogniser.
+name. Each reader works in one stage of ingest; those of the stage "recognise" are given a recogniser. Recordings (stage
+"transcribe") are too long to be read at once: ``audio.Recording`` gives their speech window by window.
 """
 
 from __future__ import annotations
@@ -12,7 +13,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pomnit.readers.encodings import looks_like_text
-from pomnit.readers.signatures import OLE, ZIP, Matches, is_avif, is_bmp, is_heic, is_pdf, is_webp, package_of, starts
+from pomnit.readers.signatures import (
+    OLE,
+    ZIP,
+    Matches,
+    is_aac,
+    is_avif,
+    is_bmp,
+    is_heic,
+    is_m4a,
+    is_mov,
+    is_mp3,
+    is_mp4,
+    is_pdf,
+    is_wav,
+    is_webm,
+    is_webp,
+    package_of,
+    starts,
+)
 from pomnit.records import Kind
 from pomnit.text.split import PlacedText
 
@@ -22,7 +41,7 @@ if TYPE_CHECKING:
 
 HEAD = 4096  # bytes that are enough to choose a reader
 
-Stage = Literal["read", "recognise"]
+Stage = Literal["read", "recognise", "transcribe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,10 @@ def _office(media_type: str, suffixes: tuple[str, ...], *names: bytes) -> Reader
     return Reader(media_type, "document", "read", _OFFICE, suffixes, package_of(*names), "document_bytes")
 
 
+def _sound(media_type: str, suffixes: tuple[str, ...], matches: Matches) -> Reader:
+    return Reader(media_type, "audio", "transcribe", "pomnit.readers.audio", suffixes, matches, "audio_bytes")
+
+
 def _text(media_type: str, kind: Kind, module: str, suffixes: tuple[str, ...], limit: str = "text_bytes") -> Reader:
     return Reader(media_type, kind, "read", f"pomnit.readers.{module}", suffixes, looks_like_text, limit)
 
@@ -86,6 +109,16 @@ REGISTRY = (
     _picture("bmp", (".bmp",), is_bmp),
     _picture("heic", (".heic", ".heif"), is_heic),
     _picture("avif", (".avif",), is_avif),
+    _sound("audio/wav", (".wav",), is_wav),
+    _sound("audio/mpeg", (".mp3",), is_mp3),
+    _sound("audio/aac", (".aac",), is_aac),
+    _sound("audio/flac", (".flac",), starts(b"fLaC")),
+    _sound("audio/ogg", (".ogg", ".oga", ".opus"), starts(b"OggS")),
+    _sound("audio/mp4", (".m4a", ".m4b"), is_m4a),
+    _sound("video/quicktime", (".mov",), is_mov),
+    _sound("video/mp4", (".mp4", ".m4v"), is_mp4),
+    _sound("video/webm", (".webm",), is_webm),
+    _sound("video/x-matroska", (".mkv", ".mka"), starts(b"\x1a\x45\xdf\xa3")),
     Reader("application/pdf", "document", "read", "pomnit.readers.pdf", (".pdf",), is_pdf, "document_bytes"),
     _office(_OPEN_XML + "wordprocessingml.document", (".docx", ".docm", ".dotx"), b"word/"),
     _office(_OPEN_XML + "presentationml.presentation", (".pptx", ".pptm", ".ppsx"), b"ppt/"),

@@ -10,10 +10,12 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from pomnit.errors import ItemError
 
+CHANGED = "the file has changed since it was added; add it again"
 _STEP = 1 << 20
 _ADDRESS = re.compile(r"(?:https?|ftps?|sftp|smb)://", re.IGNORECASE)
 _NO_NETWORK = (
@@ -134,7 +136,7 @@ def digest_file(path: str) -> tuple[str, int]:
     Raises:
         ItemError.
     """
-    state, size = hashlib.blake2b(digest_size=32), 0
+    state, size = _blake2b(), 0
     try:
         with open(path, "rb") as file:
             while part := file.read(_STEP):
@@ -142,12 +144,60 @@ def digest_file(path: str) -> tuple[str, int]:
                 size += len(part)
     except OSError as error:
         raise ItemError(_why(error)) from error
-    return f"blake2b:{state.hexdigest()}", size
+    return _digest(state), size
 
 
 def digest(data: bytes) -> str:
     """Gives the digest of bytes, the algorithm beside the value."""
-    return f"blake2b:{hashlib.blake2b(data, digest_size=32).hexdigest()}"
+    state = _blake2b()
+    state.update(data)
+    return _digest(state)
+
+
+def open_same(path: str, digest: str, limit: int) -> BinaryIO:
+    """Gives a file opened at its beginning, whose bytes were just found to be those of ``digest``.
+
+    Raises:
+        ItemError: gone, not readable, too large, or changed.
+    """
+    try:
+        file = open(path, "rb")  # noqa: SIM115 who called closes it
+        try:
+            if os.fstat(file.fileno()).st_size > limit:
+                raise ItemError(_larger(limit))
+            state = _blake2b()
+            while part := file.read(_STEP):
+                state.update(part)
+            if _digest(state) != digest:
+                raise ItemError(CHANGED)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+    except OSError as error:
+        raise ItemError(_why(error)) from error
+    return file
+
+
+def pieces_of(path: str, digest: str, limit: int) -> Iterator[bytes]:
+    """Gives the bytes of a file in pieces of 1 MiB, the last one shorter.
+
+    Raises:
+        ItemError: gone, not readable or too large; at the end, when they were not those of ``digest``.
+    """
+    state, left = _blake2b(), limit
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(_STEP):
+                left -= len(part)
+                if left < 0:
+                    raise ItemError(_larger(limit))
+                state.update(part)
+                yield part
+    except OSError as error:
+        raise ItemError(_why(error)) from error
+    if _digest(state) != digest:
+        raise ItemError(CHANGED)
 
 
 def read_whole(path: str, limit: int) -> bytes:
@@ -162,8 +212,20 @@ def read_whole(path: str, limit: int) -> bytes:
     except OSError as error:
         raise ItemError(_why(error)) from error
     if len(data) > limit:
-        raise ItemError(f"larger than the {limit >> 20} MiB that are allowed for its kind")
+        raise ItemError(_larger(limit))
     return data
+
+
+def _larger(limit: int) -> str:
+    return f"larger than the {limit >> 20} MiB that are allowed for its kind"
+
+
+def _blake2b() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=32)
+
+
+def _digest(state: hashlib.blake2b) -> str:
+    return f"blake2b:{state.hexdigest()}"
 
 
 def _why(error: OSError) -> str:

@@ -42,6 +42,43 @@ def is_pdf(head: bytes) -> bool:
     return head.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith(b"%PDF-")
 
 
+def is_wav(head: bytes) -> bool:
+    """Matches a WAV recording, also one of more than 4 GB."""
+    return head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
+
+
+def is_mp3(head: bytes) -> bool:
+    """Matches an MP3 by the tag before it or by its first frame."""
+    return head.startswith(b"ID3") or (
+        len(head) > 3 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2 and head[2] >> 4 not in (0, 15)
+    )
+
+
+def is_aac(head: bytes) -> bool:
+    """Matches AAC in ADTS frames."""
+    return len(head) > 3 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and head[2] >> 2 & 15 < 13
+
+
+def is_m4a(head: bytes) -> bool:
+    """Matches a recording in MPEG-4, as iPhones and iTunes make them."""
+    return head[4:8] == b"ftyp" and head[8:11] in (b"M4A", b"M4B", b"M4P")
+
+
+def is_mov(head: bytes) -> bool:
+    """Matches a film of QuickTime; old ones begin with their content."""
+    return head[4:12] == b"ftypqt  " or head[4:8] in (b"moov", b"mdat", b"wide")
+
+
+def is_mp4(head: bytes) -> bool:
+    """Matches a film in MPEG-4, and whatever else comes in its clothes and is neither picture nor recording."""
+    return head[4:8] == b"ftyp"
+
+
+def is_webm(head: bytes) -> bool:
+    """Matches a WebM film or recording."""
+    return head.startswith(b"\x1a\x45\xdf\xa3") and b"webm" in head[:64]
+
+
 def package_of(*names: bytes) -> Matches:
     """Matches a ZIP archive whose first entries, or whose list of contents, name one of ``names``."""
     return lambda head: head.startswith(ZIP) and any(name in _contents(head) for name in names)

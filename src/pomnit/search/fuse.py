@@ -1,7 +1,8 @@
-"""One score from two legs, by competence: a leg counts only where it knows the language.
+"""One score from several legs, by competence: a leg counts only where it knows the language.
 
 A convex combination of scores with fixed bounds (Bruch, Gai and Ingber 2023, "An Analysis of Fusion Functions for
-Hybrid Retrieval"): unlike ranks, they say how much better one hit is. The weights come from ``bench/fit_fusion.py``.
+Hybrid Retrieval"): unlike ranks, they say how much better one hit is. The weights come from ``bench/fit_fusion.py``,
+but for those of the terms, which are their authors' own (``terms_share``).
 """
 
 from __future__ import annotations
@@ -9,14 +10,26 @@ from __future__ import annotations
 from pomnit.records import Lang
 
 VECTOR_SHARE = 0.45  # of a competent vector leg in the fused score
-COSINE_LOW, COSINE_HIGH = 0.05, 0.85  # the cosines that count as nothing and as everything
 UNKNOWN = 0.3  # the vector score of a passage whose language the encoder does not know, when the leg ran
 SAME_LANGUAGE = 0.04  # added when passage and question are in one language: a question in Russian wants Russian first
+TERMS_WEIGHT = 0.3  # of a product of terms beside a cosine; see terms_share
 
 
-def vector_score(cosine: float) -> float:
-    """Gives a cosine as a score, 0..1."""
-    return min(1.0, max(0.0, (cosine - COSINE_LOW) / (COSINE_HIGH - COSINE_LOW)))
+def vector_score(cosine: float, cosines: tuple[float, float]) -> float:
+    """Gives a cosine as a score, 0..1; ``cosines`` are those that count as nothing and as everything (the card's)."""
+    low, high = cosines
+    return min(1.0, max(0.0, (cosine - low) / (high - low)))
+
+
+def terms_share(own: float, cosines: tuple[float, float]) -> float:
+    """Gives the share of the terms beside the vectors of the same encoder, 0..1.
+
+    The authors of BGE-M3 (Chen et al. 2024, arXiv:2402.03216) rank by ``cosine + 0.3 * product`` of the raw scores.
+    So that the order stays theirs when both are brought to 0..1, each weighs as much as its range is wide: that of the
+    cosine is the card's, that of the product ends at ``own``, the question's with itself. Not fitted here.
+    """
+    most = TERMS_WEIGHT * own
+    return most / (most + cosines[1] - cosines[0])
 
 
 def fuse(words: float, vectors: float | None, *, ran: bool, passage: Lang, question: Lang) -> float:

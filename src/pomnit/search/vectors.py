@@ -23,7 +23,13 @@ SCORED_PER = 500  # and one of so many (docs/LOG.md)
 WIDER = 2  # times as many are asked for when a broad filter will refuse some
 CACHED = 16_384  # rows of 48 bytes
 NEAREST = 30
-NOISE = 0.2  # cosines below this are those of unrelated texts
+NOISE = 0.1875  # of the range of the card's cosines: those below it are of unrelated texts
+
+
+def noise(cosines: tuple[float, float]) -> float:
+    """Gives the cosine below which texts are unrelated; ``cosines`` are the card's."""
+    low, high = cosines
+    return low + NOISE * (high - low)
 
 
 class SignCodes:
@@ -38,7 +44,7 @@ class SignCodes:
     def get(self, space: int) -> Signs:
         """Gives passages (n,) and packed sign bits (n, dimensions / 8)."""
         vectors = self._store.vectors
-        held = (space, vectors.version())
+        held = (space, vectors.version(space))
         if held != self._held:
             if self._held is None or self._held[0] != space:
                 self._blocks = {}
@@ -60,12 +66,20 @@ def _join(parts: list[Signs]) -> Signs:
 
 
 def nearest(
-    store: Store, codes: SignCodes, space: int, query: NDArray[np.float32], scope: Scope | None = None
+    store: Store,
+    codes: SignCodes,
+    space: int,
+    query: NDArray[np.float32],
+    scope: Scope | None = None,
+    *,
+    least: float = -1.0,
 ) -> dict[int, float]:
-    """Gives the nearest passages in the scope with their cosine to ``query`` (dimensions,), a unit vector."""
+    """Gives the nearest passages in the scope with their cosine, ``least`` or more, to ``query`` (dimensions,), a unit
+    vector.
+    """
     few = None if scope is None or scope.few is None else np.array(sorted(scope.few), np.int64)
     if few is not None and len(few) <= EXACT:
-        return _best(*store.vectors.cosines(space, few.tolist(), query))
+        return _best(*store.vectors.cosines(space, few.tolist(), query), least)
     passages, signs = codes.get(space)
     if few is not None:  # both are in order
         at = np.minimum(np.searchsorted(passages, few), max(len(passages) - 1, 0))
@@ -81,7 +95,7 @@ def nearest(
         passages = passages[near[np.argsort(distances[near], kind="stable")][:wide]]
     if scope is not None and asked_for:
         passages = passages[np.isin(passages, scope.accept(store.database, passages.tolist()))][:rescored]
-    return _best(*store.vectors.cosines(space, passages.tolist(), query))
+    return _best(*store.vectors.cosines(space, passages.tolist(), query), least)
 
 
 def hamming(signs: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -100,6 +114,6 @@ def hamming(signs: NDArray[np.uint8], query: NDArray[np.uint8]) -> NDArray[np.ui
     return distances
 
 
-def _best(passages: NDArray[np.int64], cosines: NDArray[np.float32]) -> dict[int, float]:
+def _best(passages: NDArray[np.int64], cosines: NDArray[np.float32], least: float) -> dict[int, float]:
     order = np.argsort(-cosines)[:NEAREST]
-    return {int(passages[i]): float(cosines[i]) for i in order if cosines[i] >= NOISE}
+    return {int(passages[i]): float(cosines[i]) for i in order if cosines[i] >= least}

@@ -9,6 +9,8 @@ from pomnit.store.database import Database
 from pomnit.store.items import Items
 from pomnit.store.originals import Originals
 from pomnit.store.queue import Queue
+from pomnit.store.spaces import Space, Spaces
+from pomnit.store.terms import TermWeights
 from pomnit.store.vectors import Vectors
 from pomnit.store.words import Words
 
@@ -26,7 +28,9 @@ class Store:
         self.items = Items(self.database)
         self.queue = Queue(self.database)
         self.words = Words(self.database)
-        self.vectors = Vectors(self.database)
+        self.spaces = Spaces(self.database)
+        self.vectors = Vectors(self.database, self.spaces)
+        self.terms = TermWeights(self.database)
         self.originals = Originals(home / "files", files_key)
         self.words.rebuild_if_stale()
 
@@ -42,9 +46,22 @@ class Store:
         """Takes an item's passages with their words and vectors away; gives how many passages and vectors."""
         passages = self.items.passage_rows(item)
         vectors = self.vectors.remove(passages)
+        self.terms.remove(passages)
         self.words.remove(passages)
         self.items.remove_passages(item)
         return len(passages), vectors
+
+    def purge(self) -> None:
+        """Writes the indexes of words and terms anew, so that nothing of what was removed is left in them."""
+        self.words.purge()
+        self.terms.purge()
+
+    def drop_space(self, space: Space) -> int:
+        """Takes a space away with all its vectors; gives how many."""
+        vectors = self.vectors.drop(space.id)
+        self.terms.drop(space.id)
+        self.spaces.remove(space)
+        return vectors
 
     def size(self) -> int:
         """Gives the bytes that the database, its log and the kept files take on disk."""

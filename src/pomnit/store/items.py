@@ -162,6 +162,13 @@ class Items:
                 (state, reason, item),
             )
 
+    def try_again(self, items: Iterable[int]) -> None:
+        """Lets failed items wait again; others keep their state: they were read, and only a later stage failed."""
+        for item in items:
+            self._db.write(
+                "UPDATE item SET state = 'waiting', reason = NULL WHERE id = ? AND state = 'failed'", (item,)
+            )
+
     def recover(self) -> None:
         """Lets what a dead owner was working on wait again."""
         self._db.write("UPDATE item SET state = 'waiting' WHERE state = 'working'")

@@ -55,6 +55,7 @@ MIGRATIONS: dict[str, str] = {
             item INTEGER NOT NULL REFERENCES item (id) ON DELETE CASCADE,
             handed_in INTEGER NOT NULL,       -- one number per add: the newest add is worked on first
             failed TEXT,                      -- the reason; NULL while it waits
+            reached REAL,                     -- seconds of a recording that are done; NULL before it was listened to
             PRIMARY KEY (stage, item)) WITHOUT ROWID;
         CREATE INDEX task_next ON task (stage, handed_in DESC, item) WHERE failed IS NULL;
         CREATE INDEX task_item ON task (item);
@@ -69,24 +70,33 @@ MIGRATIONS: dict[str, str] = {
             origin TEXT NOT NULL,
             spans BLOB NOT NULL,              -- see items.py
             UNIQUE (item, ordinal));
+        CREATE INDEX passage_lang ON passage (lang, (text <> ''));  -- which ones an encoder shall embed
 
         -- Over stems that we make, so the tokenizer only has to split at spaces. rowid is passage.id.
         CREATE VIRTUAL TABLE words USING fts5 (
             stems, title, content = '', contentless_delete = 1, tokenize = 'ascii');
         CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, 'row');
 
+        -- meta 'current' is the id of the one that is searched; see spaces.py. No id is used twice.
         CREATE TABLE space (
-            id INTEGER PRIMARY KEY,
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
             card TEXT NOT NULL,
-            precision TEXT NOT NULL,
+            precision TEXT NOT NULL,          -- runtime and bits of a weight: onnx-8
             dimensions INTEGER NOT NULL,
+            vectors INTEGER NOT NULL DEFAULT 0,   -- how many
+            version INTEGER NOT NULL DEFAULT 0,   -- of its vectors: counts their changes
             UNIQUE (card, precision));
         -- id is space << 40 | passage.id; vector[i] is codes[i] * scale, int8.
         CREATE TABLE vector (id INTEGER PRIMARY KEY, scale REAL NOT NULL, codes BLOB NOT NULL);
         -- id is space << 40 | passage.id >> 12: the signs of up to 4096 vectors; rebuilt from them at will.
-        -- version is that of the vectors when the block was written.
+        -- version is that of the space when the block was written.
         CREATE TABLE sign_block (
             id INTEGER PRIMARY KEY, version INTEGER NOT NULL, passages BLOB NOT NULL, signs BLOB NOT NULL);
+
+        -- What the tokens of a passage weigh, as a sparse encoder says; see terms.py. id as in vector, rowid too.
+        CREATE TABLE term (id INTEGER PRIMARY KEY, scale REAL NOT NULL, codes BLOB NOT NULL);
+        CREATE VIRTUAL TABLE term_index USING fts5 (
+            tokens, content = '', contentless_delete = 1, detail = 'none', tokenize = 'ascii');
 
         -- Keyed digests of what must not come back by itself.
         CREATE TABLE forgotten (name TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;

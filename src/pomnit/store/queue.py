@@ -15,6 +15,7 @@ class Task:
     stage: str
     item: int  # row
     handed_in: int
+    reached: float | None = None  # seconds of a recording that are done; None before it was listened to
 
 
 class Queue:
@@ -30,7 +31,7 @@ class Queue:
     def put(self, stage: str, item: int, handed_in: int) -> None:
         """Adds a task, or makes a failed one wait again."""
         self._db.write(
-            """INSERT INTO task VALUES (?, ?, ?, NULL)
+            """INSERT INTO task (stage, item, handed_in) VALUES (?, ?, ?)
                ON CONFLICT DO UPDATE SET failed = NULL, handed_in = excluded.handed_in""",
             (stage, item, handed_in),
         )
@@ -40,14 +41,19 @@ class Queue:
         skipped = set(but)
         for stage in stages:
             rows = self._db.rows(
-                """SELECT item, handed_in FROM task WHERE stage = ? AND failed IS NULL
+                """SELECT item, handed_in, reached FROM task WHERE stage = ? AND failed IS NULL
                    ORDER BY handed_in DESC, item LIMIT ?""",
                 (stage, limit + len(skipped)),
             )
-            tasks = [Task(stage, item, number) for item, number in rows if item not in skipped]
+            tasks = [Task(stage, item, number, reached) for item, number, reached in rows if item not in skipped]
             if tasks:
                 return tasks[:limit]
         return []
+
+    def reach(self, task: Task, seconds: float) -> bool:
+        """Notes how much of a recording is done; False when the task is gone (its item forgotten meanwhile)."""
+        values = (seconds, task.stage, task.item)
+        return self._db.write("UPDATE task SET reached = ? WHERE stage = ? AND item = ?", values) > 0
 
     def done(self, task: Task) -> bool:
         """Takes a task away; False when it was gone already (its item forgotten meanwhile)."""
@@ -69,10 +75,6 @@ class Queue:
     def waiting(self) -> dict[str, int]:
         """Gives the number of waiting tasks by stage."""
         return dict(self._db.rows("SELECT stage, count(*) FROM task WHERE failed IS NULL GROUP BY stage"))
-
-    def waits_in(self, stages: Iterable[str]) -> bool:
-        """Tells whether a task of one of these stages waits."""
-        return not set(stages).isdisjoint(self.waiting())
 
     def stages_of(self, item: int) -> dict[str, str | None]:
         """Gives the stages an item still has to pass, with the reason where one failed."""

@@ -1,4 +1,7 @@
-"""Times as records write them: ISO 8601 in UTC with milliseconds and a final Z, so that they sort as text."""
+"""Times as records write them: ISO 8601 in UTC with milliseconds and a final Z, so that they sort as text.
+
+Those of a recording count from its beginning, in seconds.
+"""
 
 from __future__ import annotations
 
@@ -25,3 +28,10 @@ def from_seconds(seconds: float) -> str:
         return utc(datetime.fromtimestamp(seconds, UTC))
     except (ValueError, OverflowError, OSError):
         return utc(datetime.fromtimestamp(0, UTC))
+
+
+def clock(seconds: float) -> str:
+    """Gives a moment of a recording as people write it: 12:04, 1:02:03."""
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

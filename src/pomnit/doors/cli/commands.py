@@ -53,6 +53,16 @@ class Context:
             show(record)
 
 
+@contextmanager
+def memory_if_any(context: Context) -> Iterator[Memory | None]:
+    """Gives the memory, None when there is none yet: looking at a machine or its models makes none."""
+    if not (context.settings().home / "home.json").exists():
+        yield None
+        return
+    with context.memory() as memory:
+        yield memory
+
+
 def _set_home(context: click.Context, _: click.Parameter, value: str | None) -> None:
     if value:
         context.ensure_object(Context).home = value
@@ -102,7 +112,7 @@ def pomnit(context: click.Context) -> None:
 @click.option("--again", is_flag=True, help="Bring back what was forgotten.")
 @click.pass_obj
 def add(context: Context, paths: tuple[str, ...], copy: bool, again: bool) -> int:
-    """Remember files and whole folders: PNG, JPEG, WebP, plain text, Markdown.
+    """Remember files and whole folders: pictures, documents, texts, recordings and the sound of films.
 
     What is known is skipped. Ctrl-C loses nothing: what was remembered is read by the next command that adds.
     """
@@ -121,6 +131,7 @@ def add(context: Context, paths: tuple[str, ...], copy: bool, again: bool) -> in
         "pomnit search 'type:image after:2026-11-01 \"точная фраза\"'",
         'pomnit search "чек за такси на прошлой неделе"',
         "pomnit search invoice --in ~/Documents --before 2026 --json",
+        'pomnit search "what did the landlord promise" --rerank bge-reranker-v2-m3',
     )
 )
 @common
@@ -135,6 +146,9 @@ def add(context: Context, paths: tuple[str, ...], copy: bool, again: bool) -> in
 @click.option("--state", metavar="STATE", help="superseded: replaced by newer bytes; all: those too.")
 @click.option("-n", "--limit", type=int, default=10, show_default=True, help="At most so many hits.")
 @click.option("--as-words", is_flag=True, help="Search for the words of a relative date (вчера, last week), not by it.")
+@click.option(
+    "--rerank", metavar="NAME", help="Let this reranker order the best hits, however long it takes; none: let no one."
+)
 @click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Give up after so long.")
 @click.option("--gallery", metavar="FILE", help="Write the hits as a page too: pictures with the found words boxed.")
 @click.pass_obj
@@ -149,6 +163,7 @@ def search(
     state: str | None,
     limit: int,
     as_words: bool,
+    rerank: str | None,
     timeout_s: float | None,
     gallery: str | None,
 ) -> int:
@@ -157,9 +172,10 @@ def search(
     A relative date (вчера, на прошлой неделе, last Tuesday, 3 days ago) keeps what is of that time.
     """
     from pomnit.doors.cli import show
+    from pomnit.doors.cli.progress import Bars
 
     explore.check_gallery(gallery)
-    with context.memory() as memory:
+    with context.memory() as memory, Bars(quiet=context.as_json or rerank is None) as bars:
         result = memory.search(
             " ".join(query),
             type=kind,
@@ -170,7 +186,9 @@ def search(
             state=state,
             limit=limit,
             as_words=as_words,
+            rerank=rerank,
             timeout_s=timeout_s,
+            on_progress=bars,
         )
         if gallery is not None:
             explore.write_gallery(gallery, result, memory)
@@ -193,14 +211,17 @@ def show_item(context: Context, item: str, opened: bool) -> int:
         return explore.open_item(memory, view) if opened else 0
 
 
-@pomnit.command(epilog=examples("pomnit status", "pomnit status --json"))
+@pomnit.command(epilog=examples("pomnit status", "pomnit status --json", "pomnit status --watch"))
 @common
+@click.option("--watch", is_flag=True, help="Show memory, swap, pressure and processor each second, until Ctrl-C.")
 @click.pass_obj
-def status(context: Context) -> int:
+def status(context: Context, watch: bool) -> int:
     """Show what is remembered, what waits or failed and why, sizes, and which models do the work."""
     from pomnit.doors.cli import show
 
     with context.memory() as memory:
+        if watch:
+            return profile.watch(memory, as_json=context.as_json)
         record = memory.status()
     context.show(record, show.status)
     return 0
@@ -264,7 +285,7 @@ def doctor(context: Context) -> int:
     return 1 if any(check.verdict == "problem" for check in checks) else 0
 
 
-from pomnit.doors.cli import explore  # noqa: E402 it adds its commands to the group above
+from pomnit.doors.cli import explore, models, profile, speech  # noqa: E402, F401 they add their commands to the group above
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import sys
@@ -11,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 import click
 
-from pomnit.doors.cli.terminal import clean, counted, one_line
+from pomnit.doors.cli.terminal import clean, counted, one_line, sized
 from pomnit.memory import name_of
 from pomnit.records import (
     MARK_CLOSE,
@@ -29,9 +30,11 @@ from pomnit.records import (
     RetryReport,
     SearchResult,
     Similarity,
+    SpaceView,
     Status,
     Topics,
 )
+from pomnit.text.times import clock
 
 _MOST_FAILURES = 20
 _WIDEST = 10  # texts whose matrix fits a terminal
@@ -149,7 +152,7 @@ def _place(place: Place) -> str:
         x0, y0, x1, y1 = (round(v * 100) for v in place.box)
         parts.append(f"x {x0}-{x1} %, y {y0}-{y1} %")
     if place.start_s is not None:
-        parts.append(f"{place.start_s:.0f}-{place.end_s or 0:.0f} s")
+        parts.append(f"{clock(place.start_s)}-{clock(math.ceil(place.end_s or place.start_s))}")
     return " ".join(parts)
 
 
@@ -197,6 +200,9 @@ def status(record: Status) -> None:
         + (f" ({languages})" if languages else "")
         + f", {record.vectors} with vectors"
     )
+    for space in record.spaces:
+        if space.state != "current":
+            click.echo(f"space      {_space(space)}")
     for stage, n in record.waiting.items():
         why = record.blocked.get(stage)
         click.echo(click.style(f"waiting    {stage}: {n}" + (f" ({clean(why)})" if why else ""), fg="yellow"))
@@ -204,13 +210,26 @@ def status(record: Status) -> None:
         click.echo(click.style(f"failed     {record.n_failed}; `pomnit retry` tries again", fg="red"))
         _failures(record.failures)
     click.echo(
-        f"sizes      database {_bytes(record.database_bytes)}, kept files and previews {_bytes(record.files_bytes)}"
+        f"sizes      database {sized(record.database_bytes)}, kept files and previews {sized(record.files_bytes)}"
     )
     click.echo(f"key        {record.key}")
     for choice in record.engines:
         click.echo(
             f"{choice.job:10} {choice.model}{f' on {choice.runtime}' if choice.runtime else ''}: {clean(choice.reason)}"
         )
+    if record.advice:
+        click.echo(f"advice     {clean(record.advice)}")
+
+
+def _space(space: SpaceView) -> str:
+    """Gives a line about a space that is not searched."""
+    name = f"{space.card} {space.precision}"
+    if space.state == "filling":
+        why = f" ({clean(space.reason)})" if space.reason else ""
+        return click.style(f"{name} is being made: {space.vectors:,} of {space.passages:,} passages{why}", fg="yellow")
+    return (
+        f"{name} is kept: {counted(space.vectors, 'vector')}, {sized(space.bytes)}; `pomnit models drop {space.card}`"
+    )
 
 
 def similarity(record: Similarity) -> None:
@@ -219,6 +238,8 @@ def similarity(record: Similarity) -> None:
     for number, (text, lang, known) in enumerate(zip(record.texts, record.langs, record.known, strict=True), 1):
         why = "" if known else click.style(f"  ({lang}: {unknown})", fg="yellow")
         click.echo(f"{number:>3}  {textwrap.shorten(one_line(text), 100, placeholder='…')}{why}")
+    if record.note:
+        click.echo(click.style(f"     {clean(record.note)}", fg="yellow"))
     click.echo()
     n = len(record.texts)
     if n <= _WIDEST:
@@ -267,7 +288,7 @@ def receipt(record: Receipt) -> None:
     click.echo(
         f"forgotten: {counted(len(record.items), 'item')}, {counted(record.sources, 'source')}, "
         f"{counted(record.passages, 'passage')}, {counted(record.vectors, 'vector')}, "
-        f"{counted(record.files, 'kept file')}; {_bytes(record.bytes_freed)} freed"
+        f"{counted(record.files, 'kept file')}; {sized(record.bytes_freed)} freed"
     )
     for uid in record.items:
         click.echo(f"  {uid}")
@@ -282,11 +303,3 @@ def checks(records: Sequence[Check]) -> None:
         )
         if check.next:
             click.echo(f"{'':19} type: {clean(check.next)}")
-
-
-def _bytes(n: int) -> str:
-    for unit in ("bytes", "kB", "MB"):
-        if n < 1000:
-            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
-        n /= 1000  # type: ignore[assignment]
-    return f"{n:.2f} GB"

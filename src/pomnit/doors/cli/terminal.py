@@ -20,3 +20,12 @@ def one_line(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Gives a number with its noun: "1 hit", "2 hits"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def sized(n: float) -> str:
+    """Gives a number of bytes in the unit that suits it: "512 bytes", "91.6 MB"."""
+    for unit in ("bytes", "kB", "MB"):
+        if n < 999.95:
+            return f"{n:.0f} {unit}" if unit == "bytes" or n >= 99.95 else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.2f} GB"
