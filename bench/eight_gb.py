@@ -1,7 +1,8 @@
 """The memory contract: Pomnit at work below a limit of memory, beside the plain way, and what its governor costs.
 
 ``python bench/eight_gb.py --data DIR`` (DIR holds ``screens/``) makes checkpoints of the true shapes of BGE-M3,
-Qwen3-Embedding-0.6B and bge-reranker-v2-m3 with random weights (once, 7 GB in ``--keep``; the small encoder is real),
+Qwen3-Embedding-0.6B, bge-reranker-v2-m3 and Whisper base of random weights (once, 7 GB in ``--keep``; the small
+encoder is real),
 then runs the work of ``eight_work``: screenshots and documents are added, searched in both languages and embedded with
 one model after the other; at last more are added while other processes search. As root on Linux each run is caged: in
 a control group with a limit, and a swap file that is switched on for the run. Elsewhere it goes on without, saying so.
@@ -45,7 +46,7 @@ from pomnit.governor.budget import gb  # noqa: E402
 from pomnit.governor.gauge import Gauge  # noqa: E402
 from pomnit.settings import Settings  # noqa: E402
 
-NOT_BUILT = "Whisper (speech), Qwen3-VL-4B (pictures and answers)"
+NOT_BUILT = "Qwen3-VL-4B (pictures and answers)"
 EVERY_S = 0.5  # between two readings
 SWAP = 6_000_000_000  # bytes of the swap file
 BESIDE = 600_000_000  # that all may take beside the largest engine

@@ -10,6 +10,7 @@ A program says what it does in lines of JSON and ends, whatever it is doing, whe
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import json
 import os
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import wave
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,10 +32,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "src"), str(HERE)]
 
 DEFAULT, ENCODER, SECOND, RERANKER = "all-MiniLM-L6-v2", "BGE-M3", "Qwen3-Embedding-0.6B", "bge-reranker-v2-m3"
+SPEECH = "whisper-base"
 SECOND_BITS = 4
 BATCH = 128  # texts of the plain way
 READ_AGAIN = 20  # passages that a reranker reads for one question, in the product too
 LONGEST = 512  # tokens of a text, of the plain way on torch
+TOGETHER = 12  # windows that the plain way transcribes at once
 STAY_S = 20.0  # that the governed program stays open after the last work
 _SENTENCES = 14  # of a document: two passages
 
@@ -97,6 +101,25 @@ def write_documents(job: dict[str, Any]) -> list[Path]:
     return paths
 
 
+def write_recording(job: dict[str, Any]) -> Path:
+    """Writes two minutes of speech, the golden recording twice; gives its path. 16 kHz, mono."""
+    import av
+
+    source = HERE.parent / "tests/golden/speech/recordings/windows.opus"
+    path = Path(job["work"]) / "talk.wav"
+    with wave.open(str(path), "wb") as written:
+        written.setnchannels(1)
+        written.setsampwidth(2)
+        written.setframerate(16_000)
+        for _ in range(2):
+            with av.open(str(source)) as opened:
+                resampler = av.AudioResampler(format="s16", layout="mono", rate=16_000)
+                for frame in opened.decode(audio=0):
+                    for part in resampler.resample(frame):
+                        written.writeframes(part.to_ndarray().tobytes())
+    return path
+
+
 def settings(job: dict[str, Any]) -> Any:
     """Gives the settings of the throw-away home."""
     from pomnit.settings import Settings
@@ -119,6 +142,7 @@ def settings(job: dict[str, Any]) -> Any:
 
 def make(job: dict[str, Any]) -> None:
     """Makes the checkpoints of true shapes and the forms that ONNX Runtime reads, where they are not there."""
+    import listen
     import true_shapes
 
     from pomnit.engines import onnx_build
@@ -139,17 +163,34 @@ def make(job: dict[str, Any]) -> None:
         if not (target / hub.MANIFEST).is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             onnx_build.build(card, hub.ModelFiles(source, "0" * 64, "published", None), bits, target)
+    if not (used.models / SPEECH / hub.MANIFEST).is_file():
+        listen.write_whisper(used.models / SPEECH, SPEECH.removeprefix("whisper-"))
+        card = CARDS[SPEECH]
+        about = {"card": card.name, "repository": card.repository, "revision": card.revision}
+        hub.write_manifest(used.models / SPEECH, **about, form="published", bits=None, made_from=None)
     for plan in plans(chooser):  # builds the small one's graph; and the digests are compared once
         say(ready=plan.name, folder=str(plan.folder))
 
 
 def plans(chooser: Any) -> list[Any]:
-    """Gives how every engine is made: the recogniser, the encoders from the small one on, the reranker."""
+    """Gives how every engine is made: recogniser, transcriber, the encoders from the small one on, reranker."""
     from pomnit.models.cards import ENCODERS, RERANKERS
 
+    random_numbers_are_what_is_wanted()
     wanted = [(ENCODERS[DEFAULT], None), (ENCODERS[ENCODER], None), (ENCODERS[SECOND], SECOND_BITS)]
     wanted.append((RERANKERS[RERANKER], None))
-    return [chooser.recogniser_plan(), *(chooser.plan(chooser.variant(card, bits)) for card, bits in wanted)]
+    return [
+        chooser.recogniser_plan(),
+        chooser.transcriber_plan(),
+        *(chooser.plan(chooser.variant(card, bits)) for card, bits in wanted),
+    ]
+
+
+def random_numbers_are_what_is_wanted() -> None:
+    """Takes the digests of the published files out of the speech model's card: ours has its shapes only."""
+    from pomnit.models import cards
+
+    cards.SPEECH[SPEECH] = cards.CARDS[SPEECH] = dataclasses.replace(cards.SPEECH[SPEECH], digests={})
 
 
 # The product
@@ -161,6 +202,8 @@ def governed(job: dict[str, Any]) -> None:
 
     documents = write_documents(job)
     few, more = both(job, 2), both(job, 4)
+    talk = write_recording(job)
+    random_numbers_are_what_is_wanted()
     with Memory.open(settings=settings(job)) as memory:
         told = Told(memory)
         say(budget=memory._governor.budget.bytes, reason=memory._governor.budget.reason)
@@ -168,6 +211,8 @@ def governed(job: dict[str, Any]) -> None:
         told.added(memory.add(screens(job)))
         say(stage="add documents")
         told.added(memory.add(documents))
+        say(stage=f"transcribe with {SPEECH}")
+        told.added(memory.add([talk]))
         say(stage="search")
         told.searched(more)
         say(stage=f"embed with {ENCODER}")
@@ -252,9 +297,12 @@ def plain(job: dict[str, Any]) -> None:
     from pomnit.governor.choose import Chooser
 
     say(stage="load everything")
-    recogniser, *encoders, reranker = [plan.make() for plan in plans(Chooser(settings(job)))]
+    used = settings(job)
+    recogniser, _, *encoders, reranker = [
+        None if plan.name.startswith(SPEECH) else plan.make() for plan in plans(Chooser(used))
+    ]
     ways = {encoder.card.name: encoder.encode for encoder in encoders}
-    _plainly(job, recogniser, ways, reranker.score)
+    _plainly(job, recogniser, _plain_speech(used), ways, reranker.score)
 
 
 def torch(job: dict[str, Any]) -> None:
@@ -269,10 +317,27 @@ def torch(job: dict[str, Any]) -> None:
     small = hub.find(ENCODERS[DEFAULT], used.models, used.cache, runtime="onnx", bits=32).folder
     folders = {DEFAULT: small, **{name: Path(job["keep"]) / name.lower() for name in (ENCODER, SECOND)}}
     ways = {name: _torch_encoder(folder, ENCODERS[name].pooling, used.threads) for name, folder in folders.items()}
-    _plainly(job, recogniser, ways, _torch_reranker(Path(job["keep"]) / RERANKER.lower()))
+    _plainly(job, recogniser, _plain_speech(used), ways, _torch_reranker(Path(job["keep"]) / RERANKER.lower()))
 
 
-def _plainly(job: dict[str, Any], recogniser: Any, encoders: dict[str, Callable[..., Any]], score: Any) -> None:
+def _plain_speech(used: Any) -> Callable[[Path], str]:
+    """Gives faster-whisper's own pipeline, which stays loaded."""
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+    folder = str(used.models / SPEECH)
+    model = WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=used.threads, local_files_only=True)
+    pipeline = BatchedInferencePipeline(model)
+
+    def transcribe(path: Path) -> str:
+        segments, _ = pipeline.transcribe(str(path), language="ru", batch_size=TOGETHER)
+        return " ".join(segment.text for segment in segments)
+
+    return transcribe
+
+
+def _plainly(
+    job: dict[str, Any], recogniser: Any, transcribe: Any, encoders: dict[str, Callable[..., Any]], score: Any
+) -> None:
     """Does the same work with engines that stay."""
     import numpy as np
 
@@ -286,6 +351,8 @@ def _plainly(job: dict[str, Any], recogniser: Any, encoders: dict[str, Callable[
         texts = list(pool.map(lambda path: _seen(recogniser, path), screens(job)))
         say(stage="add documents")
         texts += [path.read_text("utf-8") for path in documents]
+        say(stage=f"transcribe with {SPEECH}")
+        texts.append(transcribe(write_recording(job)))
         passages = [piece.text for text in texts for piece in split(PlacedText(text))]
 
         def embed(name: str) -> Any:
@@ -405,8 +472,9 @@ def resident(job: dict[str, Any]) -> None:
     from pomnit.governor.choose import Chooser
     from pomnit.memory import Memory
 
-    recogniser, small, large, _, reranker = [
-        plan.make() if SECOND not in plan.name else None for plan in plans(Chooser(settings(job)))
+    unused = (SECOND, SPEECH)
+    recogniser, _, small, large, _, reranker = [
+        None if plan.name.startswith(unused) else plan.make() for plan in plans(Chooser(settings(job)))
     ]
     engines = {"recognise": recogniser, "embed": [small, large], "rerank": reranker}
     with Memory.open(settings=settings(job), engines=engines) as memory:

@@ -173,6 +173,36 @@ class SearchResult(Sequence[Hit]):
 
 
 @dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a sentence of an answer comes from."""
+
+    number: int  # as it stands in the text: [1]
+    item: Item
+    passage: Passage
+    places: tuple[Place, ...]  # of the quote in the item
+    quote: str  # exact words of the passage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that rests on what is remembered."""
+
+    question: str  # as it was understood: a follow-up holds the words of the thread that it needs
+    text: str  # with [1], [2] behind what they support
+    citations: tuple[Citation, ...]  # by number
+    answerer: str
+    reason: str  # why this answerer
+    abstained: bool  # the evidence was thin: the text says so, and ``nearest`` is what comes closest
+    nearest: tuple[Hit, ...]
+    unsupported: tuple[str, ...]  # sentences of the text that nothing that was cited supports
+    notes: tuple[str, ...]  # what else is to be known: another answerer failed, a number that was made up is gone
+    legs: tuple[Leg, ...]
+    unindexed: Unindexed
+    first_ms: float  # to the first words
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class Similarity:
     """How near texts are to each other in meaning, as an encoder sees it."""
 

@@ -6,11 +6,11 @@ between two calls.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pomnit.records import Box, Segment
+from pomnit.records import Box, Lang, Segment
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,6 +137,67 @@ class Transcriber(Protocol):
 
         Raises:
             EngineError: the model does not know the language, or failed on these windows.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that an answerer may look at."""
+
+    data: bytes  # PNG, JPEG or WebP
+    digest: str  # of its original: what a model keeps of a picture is kept by this
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A piece of evidence, by the number that an answer cites it with. All of it is data, whatever it says."""
+
+    number: int  # from 1
+    title: str
+    time: str  # ISO 8601, UTC
+    place: str  # in words: "page 3", "12:04-12:31", ""
+    text: str
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question that was asked before, and what was answered."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an answerer is asked."""
+
+    question: str
+    lang: Lang  # that the answer shall be in
+    offered: tuple[Offered, ...]  # the best first
+    picture: Picture | None = None  # that the question is about
+    earlier: tuple[Turn, ...] = ()
+
+
+class Answerer(Protocol):
+    """Answers questions from what it is offered, and has no tools: what it says is text, and nothing else.
+
+    ``answer`` gives the text piece by piece as it comes, with [1], [2] behind what the evidence of that number
+    supports; nothing at all when the evidence does not answer. It ends soon after ``stopped`` says True, or when the
+    iterator is closed. ``close`` frees everything; the engine is not used after it.
+    """
+
+    name: str  # of the model, as a person would call it
+    sees: bool  # whether it looks at pictures
+
+    def answer(self, asked: Asked, *, stopped: Callable[[], bool] = lambda: False) -> Iterator[str]:
+        """Gives the pieces of the answer.
+
+        Raises:
+            EngineError: the model failed, or the server did, with what to do about it.
         """
         ...
 
