@@ -33,6 +33,8 @@ sys.path[:0] = [str(HERE.parent / "src"), str(HERE)]
 
 DEFAULT, ENCODER, SECOND, RERANKER = "all-MiniLM-L6-v2", "BGE-M3", "Qwen3-Embedding-0.6B", "bge-reranker-v2-m3"
 SPEECH = "whisper-base"
+SEES = "Qwen3-VL-4B"
+SEEING = HERE.parent / ".venv-vision/bin/python"  # an environment of its own: here torch would be imported beside it
 SECOND_BITS = 4
 BATCH = 128  # texts of the plain way
 READ_AGAIN = 20  # passages that a reranker reads for one question, in the product too
@@ -144,6 +146,7 @@ def make(job: dict[str, Any]) -> None:
     """Makes the checkpoints of true shapes and the forms that ONNX Runtime reads, where they are not there."""
     import listen
     import true_shapes
+    import true_vision
 
     from pomnit.engines import onnx_build
     from pomnit.governor.choose import Chooser
@@ -168,6 +171,8 @@ def make(job: dict[str, Any]) -> None:
         card = CARDS[SPEECH]
         about = {"card": card.name, "repository": card.repository, "revision": card.revision}
         hub.write_manifest(used.models / SPEECH, **about, form="published", bits=None, made_from=None)
+    if SEEING.is_file():
+        true_vision.make(keep / SEES.lower())
     for plan in plans(chooser):  # builds the small one's graph; and the digests are compared once
         say(ready=plan.name, folder=str(plan.folder))
 
@@ -221,6 +226,8 @@ def governed(job: dict[str, Any]) -> None:
         told.searched(more)
         say(stage=f"search with {RERANKER}")
         told.searched(few[:2], rerank=RERANKER)
+        say(stage=f"answer with {SEES}")
+        told.answered(job)
         say(stage=f"embed with {SECOND}")
         told.filled(memory.use(SECOND, bits=SECOND_BITS))
         say(stage=f"search with {SECOND}")
@@ -259,6 +266,45 @@ class Told:
             self.skipped.update(f"{leg.name}: {leg.reason}" for leg in result.legs if leg.state == "skipped")
             if not result.hits:
                 self.faults.append(f"nothing was found for {question!r}")
+
+    def answered(self, job: dict[str, Any]) -> None:
+        """Looks at a picture with the largest model, where its environment is here and it fits."""
+        from pomnit.errors import TooLarge
+
+        if not SEEING.is_file():
+            self.skipped[f"{SEES}: there is no .venv-vision; type: make vision"] += 1
+            return
+        try:
+            with seeing(job, self._memory._governor) as (answerer, asked):
+                if not "".join(answerer.answer(asked)):
+                    self.faults.append(f"{SEES} said nothing")
+        except TooLarge as error:
+            self.skipped[str(error).partition(" (")[0]] += 1
+
+
+@contextlib.contextmanager
+def seeing(job: dict[str, Any], governor: Any) -> Iterator[tuple[Any, Any]]:
+    """Gives the answerer with the true shape, and what to ask it: see ``vision_child``."""
+    from functools import partial
+
+    from pomnit.engines.protocols import Asked, Picture
+    from pomnit.governor import children, leases
+    from pomnit.governor.plans import Plan
+    from pomnit.models.cards import VISION
+
+    profile, card = governor.budget.profile, VISION[SEES]
+    plan = Plan("answer", f"{SEES} mlx-4", "mlx-vlm", 1, Path(job["keep"]) / SEES.lower(), card, 4, "0" * 64)
+    limits = {"tokens": profile.answer_tokens, "pixels": profile.picture_pixels, "side": profile.picture_side}
+    here, paths = sys.executable, os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), paths]))
+    sys.executable = str(SEEING)
+    leases.Child = partial(children.Child, module="vision_child")  # type: ignore[assignment, misc]
+    try:
+        with governor._here_or_there(dataclasses.replace(plan, **limits), person=True) as answerer:
+            yield answerer, Asked("What?", "en", (), Picture(b"", "blake2b:1"))
+    finally:
+        sys.executable, leases.Child = here, children.Child  # type: ignore[misc]
+        os.environ["PYTHONPATH"] = paths
 
 
 @contextlib.contextmanager

@@ -17,4 +17,8 @@ while IFS=$'\t' read -r question _; do
     printf '\n$ pomnit search "%s" --limit 2\n' "$question"
     pomnit search "$question" --limit 2
 done <scripts/samples/questions.tsv
+for question in "во сколько приём у стоматолога?" "when does my train to Berlin leave?"; do
+    printf '\n$ pomnit ask "%s" --limit 2\n' "$question"
+    pomnit ask "$question" --limit 2
+done
 printf '\nThat memory is gone again. Yours: .venv/bin/pomnit add ~/Pictures, then .venv/bin/pomnit search "..."\n'

@@ -16,13 +16,15 @@ compile() { # output, then more options
         --custom-compile-command "make lock" --output-file "$output" "$@"
 }
 
-compile requirements.lock pyproject.toml --extra model --extra speech --group build ${1+"$@"}
-compile requirements-dev.lock pyproject.toml --extra model --extra speech --group build --group dev --constraint requirements.lock ${1+"$@"}
+compile requirements.lock pyproject.toml --extra model --extra speech --extra capture --group build ${1+"$@"}
+compile requirements-dev.lock pyproject.toml --extra model --extra speech --extra capture --group build --group dev --constraint requirements.lock ${1+"$@"}
+# What mlx-vlm asks for and never imports when it answers questions about pictures stays out, see that file.
+compile requirements-vision.lock pyproject.toml --extra model --extra speech --extra capture --extra vision --group build --group vision --constraint requirements.lock --excludes scripts/vision.excludes ${1+"$@"}
 # The comparisons need what the others leave out; torch itself is chosen by `make bench`.
 echo torch >"$excludes"
 printf '%s\n' sentence-transformers faiss-cpu sqlite-vec | compile requirements-bench.lock requirements.lock - --no-config --excludes "$excludes" ${1+"$@"}
 
-if grep -nE '^(torch|triton|nvidia-[a-z0-9-]+)==' requirements*.lock || grep -nE '^(sentence-transformers|hf-xet)==' requirements.lock requirements-dev.lock; then
+if grep -nE '^(torch|triton|nvidia-[a-z0-9-]+)==' requirements*.lock || grep -nE '^(sentence-transformers|hf-xet)==' requirements.lock requirements-dev.lock requirements-vision.lock; then
     echo "lock: the packages above must not be in a lock" >&2
     exit 1
 fi

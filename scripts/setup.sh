@@ -4,6 +4,7 @@
 #   scripts/setup.sh run     what `pomnit` needs           (requirements.lock)
 #   scripts/setup.sh dev     the same and the tools        (requirements-dev.lock)
 #   scripts/setup.sh bench   .venv-bench, with torch       (requirements-bench.lock and $TORCH)
+#   scripts/setup.sh vision  .venv-vision, with mlx-vlm    (requirements-vision.lock)
 #
 # PYTHON=… names the interpreter, UV=… the uv to use. Works with bash 3.2, which is what macOS has.
 set -euo pipefail
@@ -19,7 +20,8 @@ case "$mode" in
     run) venv=.venv lock=requirements.lock ;;
     dev) venv=.venv lock=requirements-dev.lock ;;
     bench) venv=.venv-bench lock=requirements-bench.lock ;;
-    *) echo "usage: scripts/setup.sh [run|dev|bench]" >&2; exit 2 ;;
+    vision) venv=.venv-vision lock=requirements-vision.lock ;;
+    *) echo "usage: scripts/setup.sh [run|dev|bench|vision]" >&2; exit 2 ;;
 esac
 
 say() { printf '%s\n' "setup: $*"; }
@@ -208,6 +210,18 @@ get_languages() {
         die "no OCR languages. Install Tesseract's Russian and English data (Fedora: tesseract-langpack-rus; Arch: tesseract-data-rus tesseract-data-eng), or name the folder that has rus.traineddata and eng.traineddata in TESSDATA_PREFIX"
 }
 get_languages
+
+# The tests of capture want an X server without a screen; without one they are skipped. It cannot be unpacked into this
+# folder: it looks for the compiler of keyboard maps in /usr/bin.
+get_xvfb() {
+    [ "$mode" = dev ] && [ "$(uname)" = Linux ] && ! have Xvfb || return 0
+    if as_root && have apt-get; then
+        say "an X server for the tests of capture: apt-get install xvfb"
+        apt_install xvfb || true
+    fi
+    have Xvfb || say "no Xvfb: the tests of capture will be skipped. To run them, as root: apt-get install xvfb"
+}
+get_xvfb
 
 # tesserocr has no wheel for macOS 14: there it is compiled, against Homebrew's Tesseract.
 if [ "$(uname)" = Darwin ] && [ "$(sw_vers -productVersion | cut -d. -f1)" -lt 15 ] && have brew; then

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pomnit.errors import EngineError, NotFound, UsageError
-from pomnit.governor import measured
+from pomnit.governor import measured, vision
 from pomnit.governor.advice import Advice, advise
-from pomnit.governor.budget import detect
+from pomnit.governor.budget import Profile, detect
 from pomnit.governor.choose import Chooser, check_runtime, check_speech
-from pomnit.governor.estimate import resident
+from pomnit.governor.estimate import looking, resident
 from pomnit.governor.machine import machine
 from pomnit.models import hub
 from pomnit.models.cards import (
     CARDS,
     SPEECH,
+    VISION,
     Card,
     EncoderCard,
     RerankerCard,
@@ -32,10 +33,12 @@ from pomnit.models.cards import (
     SpeechCard,
     TextCard,
     Variant,
+    VisionCard,
     named,
 )
 from pomnit.records import Inventory, ModelCheck, ModelConverted, ModelDropped, ModelPulled, ModelView
 from pomnit.settings import BITS, Settings
+from pomnit.store.disk import make_private
 
 if TYPE_CHECKING:
     from pomnit.memory import Happening, Memory
@@ -52,6 +55,10 @@ def card_named(name: str) -> TextCard:
     card = named(name)
     if isinstance(card, SpeechCard):
         raise NotFound(f"{card.name} does not read texts: it transcribes, with speech = {card.name} in settings.toml")
+    if isinstance(card, VisionCard):
+        raise NotFound(
+            f"{card.name} makes no vectors: it answers, with answerer = {card.name} in settings.toml, or: pomnit ask"
+        )
     if not isinstance(card, TextCard):
         raise NotFound(f"{card.name} does not read texts; type: pomnit models")
     return card
@@ -68,7 +75,7 @@ def variant_of(settings: Settings, card: TextCard, bits: int | None = None, runt
 
 
 def inventory(settings: Settings, memory: Memory | None = None) -> Inventory:
-    """Gives all models, encoders first and those of speech last, small ones first.
+    """Gives all models: encoders, rerankers, those of speech, those that answer; small ones first.
 
     ``memory`` says what is in use, None: there is none yet.
     """
@@ -82,6 +89,7 @@ def inventory(settings: Settings, memory: Memory | None = None) -> Inventory:
         models=(
             *(_view(settings, card, use, advice, figures) for card in cards),
             *_speech_views(settings, detect(here, settings.profile, settings.budget).profile.speech),
+            *_vision_views(settings, detect(here, settings.profile, settings.budget).profile, figures),
         ),
         folder=str(settings.models),
         machine_bytes=here.total,
@@ -164,17 +172,17 @@ def _view(settings: Settings, card: TextCard, use: _Use, advice: Advice, figures
 
 def _speech_views(settings: Settings, advised: str) -> Iterator[ModelView]:
     """Gives the models that transcribe, small ones first."""
-    works, why = True, "CTranslate2, on the processor"
-    try:
-        check_speech()
-    except EngineError as error:
-        works, why = False, str(error)
     try:
         used = Chooser(settings).speech_card().name
     except EngineError:
         used = ""
     for card in sorted(SPEECH.values(), key=lambda card: card.parameters):
         state = hub.state(card, settings.models, settings.cache, runtime=None, bits=card.bits)
+        works, why = True, _WHY[card.runtime]
+        try:
+            check_speech(card)
+        except EngineError as error:
+            works, why = False, str(error).removeprefix(f"{card.name}: ").partition("; set ")[0]
         yield ModelView(
             name=card.name,
             job="transcribe",
@@ -198,13 +206,53 @@ def _speech_views(settings: Settings, advised: str) -> Iterator[ModelView]:
         )
 
 
-_WHY = {"onnx": "ONNX Runtime, on the processor", "mlx": "MLX, on Apple silicon"}
+def _vision_views(settings: Settings, profile: Profile, figures: dict[str, int]) -> Iterator[ModelView]:
+    """Gives the models that answer and look at pictures, small ones first."""
+    try:
+        used = Chooser(settings).answering().name
+    except EngineError:
+        used = ""
+    why = vision.why_not()
+    for card in sorted(VISION.values(), key=lambda card: card.parameters):
+        state = hub.state(card, settings.models, settings.cache, runtime=None, bits=card.bits)
+        began = f"{vision.name_of(card)} "  # nothing is hashed for a model that was never measured
+        known = next((n_bytes for key, n_bytes in figures.items() if key.startswith(began)), None)
+        yield ModelView(
+            name=card.name,
+            job="answer",
+            languages=card.languages,
+            parameters=card.parameters,
+            licence=card.licence,
+            disk_bytes=state.size_bytes or published_bytes(card),
+            memory_bytes=known or looking(card, profile.answer_tokens, profile.picture_pixels),
+            measured=known is not None,
+            state=state.state,
+            reason=state.reason,
+            folder=str(state.folder) if state.folder else None,
+            runtime="mlx",
+            bits=card.bits,
+            works=not why,
+            why=why or _WHY["mlx"],
+            in_use=card.name == used and state.state == "ready",
+            making=None,
+            fetched=min(state.size_bytes / published_bytes(card), 0.99) if state.state == "partial" else None,
+            advised=card.name == profile.vision and not why,
+        )
 
 
-def published_bytes(card: TextCard | SpeechCard) -> int:
-    """Gives about how many bytes of weights a card's repository holds: Qwen3 and Whisper are there in 16 bits."""
+_WHY = {
+    "ctranslate2": "CTranslate2, on the processor",
+    "onnx": "ONNX Runtime, on the processor",
+    "mlx": "MLX, on Apple silicon",
+}
+
+
+def published_bytes(card: TextCard | SpeechCard | VisionCard) -> int:
+    """Gives about how many bytes of weights a card's repository holds: Qwen3 is there in 16 bits."""
+    if isinstance(card, VisionCard):
+        return card.weight_bytes
     if isinstance(card, SpeechCard):
-        bits = 16.0
+        bits: float = card.published_bits
     elif card.made_for is not None:
         bits = card.bits + (0.5 if card.bits < 16 else 0)  # a scale and an offset of 16 bits for each group of 64
     else:
@@ -243,8 +291,8 @@ def pull(settings: Settings, name: str, folder: str | None, *, on_progress: Prog
 
 
 def _job(card: Card) -> str:
-    if isinstance(card, SpeechCard):
-        return "transcribe"
+    if isinstance(card, (SpeechCard, VisionCard)):
+        return "transcribe" if isinstance(card, SpeechCard) else "answer"
     return "embed" if isinstance(card, EncoderCard) else "rerank"
 
 
@@ -278,7 +326,7 @@ def convert(
         raise UsageError(f"{files.folder} belongs to a package; leave --delete-published out")
     variant = variant_of(settings, wanted, bits, runtime)
     target = settings.models / hub.converted_name(wanted, _runtime(variant), variant.bits)
-    settings.models.mkdir(parents=True, exist_ok=True)
+    make_private(settings.models)
 
     def tell(done: int, total: int) -> None:
         on_progress(Happening("quantise" if variant.runtime == "mlx" else "convert", done, total))
@@ -313,11 +361,23 @@ def check(settings: Settings, name: str, *, bits: int | None, runtime: Runtime |
     """
     from pomnit.governor import check as checking
 
+    if isinstance(card := named(name), VisionCard):
+        raise NotFound(_unchecked(settings, card))
     variant = variant_of(settings, card_named(name), bits, runtime)
     found = checking.check(variant, settings, rounds)
     if key := _measured_key(settings, variant):
         measured.keep(settings, key, max(found.resident_bytes - found.program_bytes, 0))
     return found
+
+
+def _unchecked(settings: Settings, card: VisionCard) -> str:
+    """Says what can be known of a model that answers: no golden texts tell whether its answers are right."""
+    state = hub.state(card, settings.models, settings.cache, runtime=None, bits=card.bits)
+    said = f"{card.name} is not checked: no golden answers tell how well it sees; its files are {state.state}"
+    said += f" ({state.reason})" if state.state != "ready" else ", by size; pull compares every byte"
+    if why := vision.why_not():
+        return f"{said}; {why}"
+    return f"{said}; type: pomnit ask --answerer {card.name}, and pomnit status shows the memory it took"
 
 
 def _measured_key(settings: Settings, variant: Variant) -> str | None:

@@ -11,15 +11,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pomnit.errors import HomeError, PomnitError, UsageError
-from pomnit.governor import advice, spaces
+from pomnit.capture import choose as capture_choose
+from pomnit.errors import Locked, PomnitError, UsageError
+from pomnit.governor import advice, answering, spaces
 from pomnit.governor.choose import Chooser, on_apple_silicon
 from pomnit.governor.environment import environment
 from pomnit.models import hub
 from pomnit.models.cards import CARDS, EncoderCard
+from pomnit.privacy.changing import view
 from pomnit.privacy.keys import keychain_works, open_keys
 from pomnit.records import Check, Choice
 from pomnit.settings import Settings
+from pomnit.store.disk import open_to_others
 
 _LOW_DISK = 2_000_000_000
 
@@ -33,6 +36,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield from environment(settings)
     yield _mlx()
     yield from _engines(settings)
+    yield from answering.check(settings)
+    yield from capture_choose.check(settings)
     yield _models(settings)
     yield from _home(settings)
     yield _disk(settings.home)
@@ -51,12 +56,13 @@ def _mlx() -> Check:
 
 
 def _engines(settings: Settings) -> Iterator[Check]:
-    names = {"recognise": "ocr", "embed": "encoder", "rerank": "reranker", "transcribe": "speech"}
+    names = {"recognise": "ocr", "embed": "encoder", "rerank": "reranker", "transcribe": "speech", "answer": "answers"}
     choices, hint = _chosen(settings)
     for choice in choices:
         name = names[choice.job]
         if choice.works:
-            yield Check(name, "ok", f"{choice.model} on {choice.runtime}: {choice.reason}")
+            on = f" on {choice.runtime}" if choice.runtime else ""
+            yield Check(name, "ok", f"{choice.model}{on}: {choice.reason}")
         else:
             what, _, command = choice.reason.partition("; type: ")
             yield Check(name, "problem" if choice.job == "recognise" else "warning", what, command or None)
@@ -71,7 +77,7 @@ def _chosen(settings: Settings) -> tuple[list[Choice], str | None]:
     if not (settings.home / "home.json").exists():
         return governor.choices(), _hint(settings, governor.default, None, {})
     try:
-        keys = open_keys(settings)
+        keys = open_keys(settings, repair=False)
         from pomnit.store import Store
 
         store = Store(settings.home, keys.database, keys.files, busy_s=1)
@@ -105,12 +111,19 @@ def _home(settings: Settings) -> Iterator[Check]:
         yield Check("database", "ok", f"no memory in {settings.home} yet; `pomnit add PATH` makes one")
         works, why = (False, "the settings say file") if settings.key == "file" else keychain_works()
         where = why if works else f"a file in {settings.key_dir} ({why})"
+        where = "the memory itself, wrapped by a passphrase" if settings.key == "passphrase" else where
         yield Check("key", "ok", f"a new memory's key would be kept in: {where}")
         return
+    if (open_ := open_to_others(settings.home)) is not None:
+        yield Check("private", "problem", f"{open_} can be read by others", "pomnit status")
     try:
-        keys = open_keys(settings)
-    except HomeError as error:
-        yield Check("key", "problem", str(error), "restore the key from your backup")
+        keys = open_keys(settings, repair=False)
+    except Locked:
+        yield Check("key", "ok", f"{view(settings).where}; locked", "pomnit unlock")
+        return
+    except PomnitError as error:
+        what, _, command = str(error).partition("; type: ")
+        yield Check("key", "problem", what, command or "restore the key from your backup")
         return
     yield from _key(settings, keys.place, keys.where)
     try:
@@ -126,6 +139,8 @@ def _home(settings: Settings) -> Iterator[Check]:
 def _key(settings: Settings, place: str, where: str) -> Iterator[Check]:
     if place == "keychain":
         yield Check("key", "ok", "in the keychain")
+    elif place == "passphrase":
+        yield Check("key", "ok", where)
     elif Path(where).stat().st_mode & 0o077:
         yield Check("key", "problem", f"{where} can be read by others", f"chmod 600 '{where}'")
     else:

@@ -12,7 +12,8 @@
     │   ├── KeyMissing            13   the key of this memory is not where it should be
     │   ├── WrongKey              14   there is a key, but this memory was made with another
     │   ├── DiskFull              15   no room left for what must be written
-    │   └── HomeTooNew            16   made by a newer Pomnit
+    │   ├── HomeTooNew            16   made by a newer Pomnit
+    │   └── Locked                17   its key is wrapped by a passphrase, and it was not unlocked
     ├── EngineError               20   a model or a recogniser cannot do its job
     │   ├── EngineMissing         21   not installed, or its files are not here
     │   ├── ModelDamaged          22   the files are here but are not what their card says
@@ -94,6 +95,12 @@ class HomeTooNew(HomeError):
     """The memory was made by a newer Pomnit."""
 
     exit_code = 16
+
+
+class Locked(HomeError):
+    """The key of the memory is wrapped by a passphrase, and the memory was not unlocked, or locked again."""
+
+    exit_code = 17
 
 
 class EngineError(PomnitError):

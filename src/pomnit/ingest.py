@@ -1,9 +1,10 @@
-"""Spine 1: take in -> read -> transcribe -> split -> embed -> store, stage by stage.
+"""Spine 1: take in -> read -> transcribe -> split -> embed -> store (-> describe), stage by stage.
 
 ``take_in`` remembers: an item and its place in the queue in one transaction; from then on no crash loses it. ``drain``
 works the queue off: first everything that is to be read, then what is to be heard, then everything that is to be
 embedded, in bounded rounds, so that each model is loaded once and leaves before the next one comes. Each result is
-committed as it comes. When nothing else is to be done, a space that is wanted instead of the current one is filled; see
+committed as it comes. Pictures with little text are described after all that, where the settings say so, and their
+captions embedded. When nothing else is to be done, a space that is wanted instead of the current one is filled; see
 ``governor.spaces``.
 """
 
@@ -15,17 +16,20 @@ import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
 
-from pomnit import transcribe
+from pomnit import describe, transcribe
 from pomnit.engines.protocols import Recogniser, Terms
 from pomnit.errors import EngineError, EngineMissing, ItemError, ModelDamaged, PomnitError
 from pomnit.governor import spaces
 from pomnit.governor.leases import Governor
 from pomnit.governor.spaces import Encoding
+from pomnit.masking import Screened, masked_copy, screened
 from pomnit.models.cards import EncoderCard, Variant
 from pomnit.privacy.keys import Keys
+from pomnit.privacy.policy import policy_of
+from pomnit.privacy.sensitive import Action, Policy
 from pomnit.readers import HEAD, SUFFIXES, Reader, Reading, by_media_type, choose, files, names
 from pomnit.records import Lang, Original, Receipt
 from pomnit.settings import Settings
@@ -41,7 +45,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-QUEUED = ("read", "recognise", transcribe.STAGE, "embed")
+QUEUED = ("read", "recognise", transcribe.STAGE, "embed", describe.STAGE)
 FILL = "fill"
 ROUND = 256  # items of one stage before the next stage gets its turn
 TAKEN_TOGETHER = 64  # files that are remembered in one transaction
@@ -71,6 +75,7 @@ class Step:
     item: int
     left: int  # items that still wait for this stage
     reason: str | None = None  # why it failed
+    dropped: bool = False  # it holds sensitive text, and the policy is to store none of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +96,19 @@ class Blocked:
 
 
 def take_in(
-    store: Store, keys: Keys, settings: Settings, paths: Sequence[str | os.PathLike[str]], *, copy: bool, again: bool
+    store: Store,
+    keys: Keys,
+    settings: Settings,
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    copy: bool,
+    again: bool,
+    sensitive: Action | None = None,
 ) -> Iterator[Taken]:
-    """Remembers files, each durable before it is reported. Known ones are passed quickly by their stamp."""
+    """Remembers files, each durable before it is reported. Known ones are passed quickly by their stamp.
+
+    ``sensitive`` says what becomes of the sensitive text of new ones, whatever the settings say when they are read.
+    """
     number = store.queue.next_number()
     looked_at: list[_Looked] = []
     for found in files.walk(paths):
@@ -103,9 +118,9 @@ def take_in(
         else:
             looked_at.append(outcome)
         if len(looked_at) >= TAKEN_TOGETHER:
-            yield from _remember(store, keys, looked_at, number)
+            yield from _remember(store, keys, looked_at, number, sensitive)
             looked_at = []
-    yield from _remember(store, keys, looked_at, number)
+    yield from _remember(store, keys, looked_at, number, sensitive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +188,9 @@ def _examine(path: str, stamp: str, settings: Settings, *, copy: bool) -> tuple[
     return reader, Original(digest, size, reader.media_type), data
 
 
-def _remember(store: Store, keys: Keys, looked_at: Sequence[_Looked], number: int) -> list[Taken]:
+def _remember(
+    store: Store, keys: Keys, looked_at: Sequence[_Looked], number: int, sensitive: Action | None
+) -> list[Taken]:
     """Stores items, sources and tasks in one transaction."""
     taken = []
     with store.transaction() if looked_at else nullcontext():
@@ -183,6 +200,8 @@ def _remember(store: Store, keys: Keys, looked_at: Sequence[_Looked], number: in
             store.items.add_source(item, "file", files.uri_of(file.path), file.stamp)
             if known is None:
                 store.items.unforget(keys.name(file.original.digest))
+                if sensitive is not None:
+                    store.items.set_sensitive(item, sensitive)
             if known is None or store.items.is_unread(item):
                 store.queue.put(file.reader.stage, item, number)
             if file.kept:
@@ -206,7 +225,12 @@ def drain(
     """
     blocked: dict[str, Blocked] = {}
     gaps = _Gaps()
-    recordings = transcribe.Transcribing(store, governor, settings, lambda item: _opened(store, settings, item))
+    if settings.describe == "off":
+        describe.drop_unwanted(store)
+    dropping = _Dropping(store, keys, settings)
+    recordings = transcribe.Transcribing(
+        store, governor, settings, lambda item: _opened(store, settings, item), dropping.fit
+    )
     with contextlib.closing(recordings):
         while stages := open_stages(store, governor, blocked):
             for stage in stages:
@@ -217,8 +241,11 @@ def drain(
                             yield from _fill_batch(store, governor, gaps)
                     elif stage == transcribe.STAGE:
                         yield from _transcribe_stage(store, recordings)
+                        yield from dropping.steps()
                     elif stage == "embed":
                         yield from _embed_stage(store, governor, gaps)
+                    elif stage == describe.STAGE:
+                        yield from _describe_stage(store, governor)
                     else:
                         yield from _read_stage(store, keys, governor, settings, stage)
                 except EngineError as error:  # one that is not there; one that fails on an item fails that item alone
@@ -251,7 +278,7 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
     """Reads one round, several originals at a time; the results are stored here, by the one writer."""
     lease: AbstractContextManager[Recogniser | None] = governor.recogniser() if stage == "recognise" else nullcontext()
     with lease as recogniser, ThreadPoolExecutor(settings.threads) as pool:
-        running: dict[Future[Reading], tuple[Task, _Lies]] = {}
+        running: dict[Future[Screened], tuple[Task, _Lies]] = {}
         # Texts are quick and stored together; pictures are long, and no worker may wait for the next one.
         most = 2 * settings.threads if stage == "recognise" else TEXTS_AT_ONCE
         few = most - 1 if stage == "recognise" else most // 2
@@ -259,14 +286,15 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
         try:
             while True:
                 room = min(most - len(running), ROUND - started) if len(running) <= few else 0
-                for task, lies in _take(store, stage, room, [task.item for task, _ in running.values()]):
+                for task, lies in _take(store, settings, stage, room, [task.item for task, _ in running.values()]):
                     running[pool.submit(_read_one, store.originals, settings, recogniser, lies)] = task, lies
                     started += 1
                 if not running:
                     return
                 ready = wait(running, return_when=FIRST_COMPLETED).done
                 card = spaces.searched(store, governor).card
-                steps = _finish_reading(store, keys, card, [(*running[future], future) for future in ready])
+                finished = [(*running[future], future) for future in ready]
+                steps = _finish_reading(store, keys, card, finished, describing=settings.describe == "on")
                 for future in ready:
                     del running[future]
                 yield from steps
@@ -283,38 +311,42 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
                     store.items.set_state([task.item for task, _ in running.values()], "waiting")
 
 
-def _put_back(store: Store, running: dict[Future[Reading], tuple[Task, _Lies]]) -> None:
+def _put_back(store: Store, running: dict[Future[Screened], tuple[Task, _Lies]]) -> None:
     """Lets those wait again that no worker has begun with."""
     back = [running.pop(future) for future in list(running) if future.cancel()]
     with store.transaction():
         store.items.set_state([task.item for task, _ in back], "waiting")
 
 
-def _take(store: Store, stage: str, room: int, busy: list[int]) -> list[tuple[Task, _Lies]]:
+def _take(store: Store, settings: Settings, stage: str, room: int, busy: list[int]) -> list[tuple[Task, _Lies]]:
     """Gives up to ``room`` tasks to begin with, marked as being worked on, and where the bytes of each lie."""
     if room < 1 or not store.queue.next([stage], 1, but=busy):
         return []
     with store.transaction():  # in one, so that nothing is forgotten between the two
         tasks = store.queue.next([stage], room, but=busy)
         store.items.set_state([task.item for task in tasks], "working")
-        return [(task, _where(store, task.item)) for task in tasks]
+        return [(task, _where(store, settings, task.item)) for task in tasks]
 
 
 @dataclass(frozen=True, slots=True)
 class _Lies:
-    """Where the bytes of an item may lie."""
+    """Where the bytes of an item may lie, and what becomes of what is sensitive in them."""
 
     original: Original
     kept: str | None
     uris: list[str]
+    policy: Policy
 
 
-def _where(store: Store, item: int) -> _Lies:
-    return _Lies(store.items.original(item), store.items.files(item)[0], store.items.file_uris(item))
+def _where(store: Store, settings: Settings, item: int) -> _Lies:
+    kept, _ = store.items.files(item)
+    return _Lies(store.items.original(item), kept, store.items.file_uris(item), policy_of(store, settings, item))
 
 
-def _read_one(originals: Originals, settings: Settings, recogniser: Recogniser | None, lies: _Lies) -> Reading:
+def _read_one(originals: Originals, settings: Settings, recogniser: Recogniser | None, lies: _Lies) -> Screened:
     """Reads one original, whose bytes must be the ones that were remembered. Runs in a worker: no database here.
+
+    What is sensitive is masked before anything is stored, as the item's policy says.
 
     Raises:
         ItemError.
@@ -323,7 +355,11 @@ def _read_one(originals: Originals, settings: Settings, recogniser: Recogniser |
     if reader is None:
         raise ItemError(f"no reader for {lies.original.media_type}")
     data = _bytes_of(originals, lies, getattr(settings, reader.limit))
-    return reader.read(data, settings, recogniser)
+    fit = screened(reader.read(data, settings, recogniser), lies.policy)
+    if not (lies.kept and fit.found) or fit.drop or fit.reading.more:
+        return fit
+    copy = masked_copy(data, lies.original.media_type, fit.boxes, lies.policy, settings.image_pixels)
+    return replace(fit, copy=copy)
 
 
 def _bytes_of(originals: Originals, lies: _Lies, limit: int) -> bytes:
@@ -344,28 +380,82 @@ def _bytes_of(originals: Originals, lies: _Lies, limit: int) -> bytes:
 
 
 def _finish_reading(
-    store: Store, keys: Keys, card: EncoderCard, done: Sequence[tuple[Task, _Lies, Future[Reading]]]
+    store: Store,
+    keys: Keys,
+    card: EncoderCard,
+    done: Sequence[tuple[Task, _Lies, Future[Screened]]],
+    *,
+    describing: bool,
 ) -> list[Step]:
     """Stores what was read, or why it could not be, in one transaction."""
     outcomes = [(task, lies, _outcome(future)) for task, lies, future in done]
     previews: dict[int, str] = {}
+    dropped: set[int] = set()
+    gone: list[str] = []  # files that no row names any more
     for task, lies, outcome in outcomes:
-        if isinstance(outcome, Reading) and outcome.preview:
-            previews[task.item] = keys.name("preview " + lies.original.digest)
-            store.originals.put(previews[task.item], outcome.preview)
+        if isinstance(outcome, Screened) and outcome.reading.preview:
+            previews[task.item] = _named(keys, "preview", lies, outcome.reading.preview, masked=bool(outcome.boxes))
+            store.originals.put(previews[task.item], outcome.reading.preview)
     with store.transaction():
-        alive = {task.item for task, _, outcome in outcomes if _store_outcome(store, card, task, outcome, previews)}
+        shown = {item: store.items.preview(item) for item in previews}
+        alive = {
+            task.item
+            for task, lies, outcome in outcomes
+            if not _masked_meanwhile(store, task, lies) and _store_outcome(store, card, task, outcome, previews)
+        }
+        gone += [old[0] for item, old in shown.items() if item in alive and old and old[0] != previews[item]]
+        for task, lies, outcome in outcomes:
+            if isinstance(outcome, Screened) and outcome.found and task.item in alive:
+                if outcome.drop:
+                    dropped.add(task.item)
+                    gone += _drop(store, keys, task.item)
+                elif lies.kept and not outcome.reading.more:
+                    gone += _replace_kept(store, keys, task.item, lies, outcome.copy)
+        alive -= dropped
+        for task in (task for task, *_ in outcomes if describing and task.item in alive):
+            if describe.is_wanted(store, task.item):
+                store.queue.put(describe.STAGE, task.item, task.handed_in)
+    for name in gone:
+        store.originals.remove(name)
     for item in previews.keys() - alive:  # forgotten meanwhile
         if previews[item] not in store.items.file_names():
             store.originals.remove(previews[item])
     left = store.queue.waiting()
     return [
-        Step(task.stage, task.item, left.get(task.stage, 0), outcome if isinstance(outcome, str) else None)
+        Step(
+            task.stage,
+            task.item,
+            left.get(task.stage, 0),
+            outcome if isinstance(outcome, str) else None,
+            task.item in dropped,
+        )
         for task, _, outcome in outcomes
     ]
 
 
-def _outcome(future: Future[Reading]) -> Reading | str:
+def _masked_meanwhile(store: Store, task: Task, lies: _Lies) -> bool:
+    """Tells whether an item was masked while it was read as it is; then it waits, and is read again."""
+    masked = lies.policy.action == "keep" and store.items.sensitive(task.item)[0] == "mask"
+    if masked:
+        store.items.set_state([task.item], "waiting")
+    return masked
+
+
+def _named(keys: Keys, what: str, lies: _Lies, data: bytes, *, masked: bool) -> str:
+    """Gives the name of a file that is kept of an original; a masked one goes by its bytes, for a name is kept once."""
+    return keys.name(f"{what} {lies.original.digest}" + (f" {files.digest(data)}" if masked else ""))
+
+
+def _replace_kept(store: Store, keys: Keys, item: int, lies: _Lies, copy: bytes | None) -> list[str]:
+    """Keeps a masked copy in the place of an item's bytes, or nothing; gives the names of files that are to go."""
+    name = None if copy is None else _named(keys, "kept", lies, copy, masked=True)
+    if name is not None and copy is not None:
+        store.originals.put(name, copy)
+    store.items.set_file(item, "kept", name)
+    return [lies.kept] if lies.kept and lies.kept != name else []
+
+
+def _outcome(future: Future[Screened]) -> Screened | str:
     """Gives what was read, or the reason why it could not be.
 
     Raises:
@@ -382,7 +472,7 @@ def _outcome(future: Future[Reading]) -> Reading | str:
 
 
 def _store_outcome(
-    store: Store, card: EncoderCard, task: Task, outcome: Reading | str, previews: Mapping[int, str]
+    store: Store, card: EncoderCard, task: Task, outcome: Screened | str, previews: Mapping[int, str]
 ) -> bool:
     """Stores one outcome; False when its item was forgotten meanwhile."""
     if isinstance(outcome, str):
@@ -391,17 +481,19 @@ def _store_outcome(
         return failed
     if not store.queue.done(task):
         return False
-    languages = _store_text(store, task.item, outcome)
+    if outcome.drop:
+        return True
+    languages = store_text(store, task.item, outcome.reading)
     if task.item in previews:
         store.items.set_file(task.item, "preview", previews[task.item])
-    if outcome.more and task.stage != "recognise":
+    if outcome.reading.more and task.stage != "recognise":
         store.queue.put("recognise", task.item, task.handed_in)
     if not languages.isdisjoint(card.languages):  # else there is nothing that this encoder knows
         store.queue.put("embed", task.item, task.handed_in)
     return True
 
 
-def _store_text(store: Store, item: int, reading: Reading) -> set[Lang]:
+def store_text(store: Store, item: int, reading: Reading) -> set[Lang]:
     """Stores title, time and passages; gives the languages of the passages that have a text."""
     languages: set[Lang] = set()
     store.items.update(item, title=reading.title, time=reading.time)
@@ -437,7 +529,7 @@ def _opened(store: Store, settings: Settings, item: int) -> tuple[BinaryIO, str]
     Raises:
         ItemError.
     """
-    lies = _where(store, item)
+    lies = _where(store, settings, item)
     if lies.kept:
         return store.originals.open(lies.kept), lies.original.media_type
     reason = "the file is no longer there"
@@ -448,6 +540,53 @@ def _opened(store: Store, settings: Settings, item: int) -> tuple[BinaryIO, str]
         except ItemError as error:
             reason = str(error)
     raise ItemError(reason)
+
+
+class _Dropping:
+    """Masks what is said in recordings, and drops those of which nothing sensitive may be stored."""
+
+    def __init__(self, store: Store, keys: Keys, settings: Settings) -> None:
+        self._store, self._keys, self._settings = store, keys, settings
+        self._dropped: dict[int, list[str]] = {}  # items, and their files
+        self._masked: set[int] = set()  # items whose sound, where it is kept, says what their text does not
+
+    def fit(self, item: int, text: PlacedText) -> PlacedText | None:
+        """Gives what may be stored of a text, in the transaction that stores it; None: its item was dropped."""
+        fit = screened(Reading(text), policy_of(self._store, self._settings, item))
+        if fit.drop:
+            self._dropped[item] = _drop(self._store, self._keys, item)
+        elif fit.found:
+            self._masked.add(item)
+        return None if fit.drop else fit.reading.text
+
+    def steps(self) -> Iterator[Step]:
+        """Tells what was dropped since it was asked last; the sound of what was masked is not kept any more."""
+        for item in [i for i in self._masked if transcribe.STAGE not in self._store.queue.stages_of(i)]:
+            self._masked.remove(item)
+            self._let_go(item)
+        dropped, self._dropped = self._dropped, {}
+        for item, names_ in dropped.items():
+            for name in names_:
+                self._store.originals.remove(name)
+            yield Step(transcribe.STAGE, item, self._store.queue.waiting().get(transcribe.STAGE, 0), dropped=True)
+
+    def _let_go(self, item: int) -> None:
+        with self._store.transaction():
+            if item not in self._store.items.records([item]):
+                return
+            kept, _ = self._store.items.files(item)
+            self._store.items.set_file(item, "kept", None)
+        if kept:
+            self._store.originals.remove(kept)
+
+
+# Describe: pictures with little text to captions
+
+
+def _describe_stage(store: Store, governor: Governor) -> Iterator[Step]:
+    """Describes one round of pictures."""
+    for done in describe.Describing(store, governor).round():
+        yield Step(describe.STAGE, done.item, store.queue.waiting().get(describe.STAGE, 0), done.reason)
 
 
 # Embed: passages to vectors
@@ -468,7 +607,8 @@ def _embed_stage(store: Store, governor: Governor, gaps: _Gaps) -> Iterator[Step
             for task in tasks:
                 if task.item in reasons:  # it stays findable by its words
                     store.queue.fail(task, reasons[task.item])
-            _store_vectors(store, encoding, embedded, alive)
+            for item in _store_vectors(store, encoding, embedded, alive):
+                store.queue.put("embed", item, 0)
         left = store.queue.waiting().get("embed", 0) + len(tasks)
         for done, task in enumerate(tasks, 1):
             yield Step("embed", task.item, left - done, reasons.get(task.item))
@@ -568,15 +708,26 @@ def _encode(governor: Governor, encoding: Encoding, texts: list[str]) -> tuple[N
             raise _Failed(str(error)) from error
 
 
-def _store_vectors(store: Store, encoding: Encoding, embedded: Iterable[_Embedded], items: Container[int]) -> None:
-    """Stores what was made of the passages of these items, which are still there."""
+def _store_vectors(store: Store, encoding: Encoding, embedded: Iterable[_Embedded], items: Container[int]) -> set[int]:
+    """Stores what was made of the passages of these items, which are still there.
+
+    Gives the items with a passage that got another text meanwhile: a vector of what was masked would tell of it.
+    """
+    changed: set[int] = set()
     for some in embedded:
-        kept = [i for i, p in enumerate(some.passages) if p.item_row in items]
+        texts = {p.row: p.record.text for p in store.items.passages([p.row for p in some.passages])}
+        kept = []
+        for i, p in enumerate(some.passages):
+            if p.item_row in items and texts.get(p.row) == p.record.text:
+                kept.append(i)
+            elif p.item_row in items:
+                changed.add(p.item_row)
         rows = [some.passages[i].row for i in kept]
         space = spaces.made(store, encoding).id
         store.vectors.put(space, rows, some.vectors[kept])
         if some.terms is not None:
             store.terms.put(space, rows, [some.terms[i] for i in kept])
+    return changed
 
 
 # Fill: what a new space lacks
@@ -644,20 +795,46 @@ def forget(store: Store, keys: Keys, items: Sequence[int]) -> Receipt:
     given back to the disk.
     """
     before = store.size()
-    passages = vectors = n_sources = 0
+    passages = n_sources = 0
     names: list[str] = []
     with store.transaction():
         records = store.items.records(items)
+        vectors = store.remove_vectors(records)
         for row, record in records.items():
-            n_passages, n_vectors = store.remove_text(row)
-            passages, vectors = passages + n_passages, vectors + n_vectors
+            one = forget_one(store, keys, row)
+            passages += one.passages
             n_sources += len(record.sources)
-            names += [name for name in store.items.files(row) if name]
-            store.items.forget_digest(keys.name(record.original.digest))
-            store.items.remove(row)
+            names += one.names
         store.purge()
     for name in names:
         store.originals.remove(name)
     store.shrink()
     ids = tuple(record.id for record in records.values())
     return Receipt(ids, passages, vectors, len(names), n_sources, max(0, before - store.size()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Forgotten:
+    """What one item had."""
+
+    passages: int
+    vectors: int
+    names: list[str]  # of files, which go once the transaction is done
+
+
+def _drop(store: Store, keys: Keys, item: int) -> list[str]:
+    """Takes an item away that is not to be stored; gives its files, which go once the transaction is done."""
+    one = forget_one(store, keys, item)
+    if one.passages:
+        store.purge()
+    return one.names
+
+
+def forget_one(store: Store, keys: Keys, item: int, *, digest: bool = True) -> _Forgotten:
+    """Takes one item away, leaving its keyed digest behind or not; its stems stay in the index until ``purge``."""
+    passages, vectors = store.remove_text(item)
+    names = [name for name in store.items.files(item) if name]
+    if digest:
+        store.items.forget_digest(keys.name(store.items.original(item).digest))
+    store.items.remove(item)
+    return _Forgotten(passages, vectors, names)

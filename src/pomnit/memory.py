@@ -12,28 +12,43 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pomnit import explore, ingest, recall, transcribe
-from pomnit.errors import DatabaseDamaged, NotFound, UsageError
+from pomnit import describe, explore, ingest, keeping, recall, transcribe
+from pomnit import scan as scanning
+from pomnit.ask import Asking, Chat, Parts, answer
+from pomnit.errors import DatabaseDamaged, Locked, NotFound, UsageError
 from pomnit.governor import advice, spaces
 from pomnit.governor.leases import Governor
 from pomnit.governor.ownership import Ownership
 from pomnit.models.cards import RERANKERS
-from pomnit.privacy.keys import Keys, open_keys
+from pomnit.privacy.keys import Keys, locked, open_keys
+from pomnit.privacy.policy import kinds_of
+from pomnit.privacy.retention import Rules
+from pomnit.privacy.sensitive import Action, Policy
+from pomnit.privacy.session import Watch
 from pomnit.readers import files
 from pomnit.records import (
     AddReport,
+    Answer,
+    CaptureReport,
+    CaptureState,
+    DescribeReport,
     Failure,
+    FolderEvent,
     Item,
     ItemView,
+    MaskReceipt,
     Receipt,
+    RetentionReport,
     RetryReport,
+    ScanReport,
     SearchResult,
     Similarity,
     SpaceView,
@@ -41,7 +56,9 @@ from pomnit.records import (
     Topics,
     Transcript,
     UseReport,
+    WatchReport,
 )
+from pomnit.search import moments
 from pomnit.search.cache import ResultCache
 from pomnit.search.query import understand, understand_dated
 from pomnit.search.rerank import Reranking
@@ -50,11 +67,16 @@ from pomnit.store import Store
 from pomnit.store.items import with_places
 
 if TYPE_CHECKING:
+    from pomnit.capture.frames import Screen
+    from pomnit.capture.sign import Stop
+    from pomnit.capturing import Begun
+    from pomnit.engines.protocols import Turn
     from pomnit.search.vectors import SignCodes
 
 _SMALLEST_DATABASE = 512  # bytes; SQLite takes less for an empty one
 
 NO_RERANKER = "none"
+MOST_CITED = 20  # pieces of evidence for one answer
 
 Progress = Callable[["Happening"], None]
 
@@ -81,6 +103,8 @@ class Memory:
         self.settings, self.keys = settings, keys
         self._store, self._governor = store, governor
         self._owner = Ownership(settings.home, governor)
+        self._locked, self._is_unlocked = False, Watch(keys.memory) if keys.unlocked else None
+        self._owner.on_lock, store.database.refusal = self._lock, self._refusal
         self._codes: SignCodes | None = None
         self._results = ResultCache()
 
@@ -91,21 +115,23 @@ class Memory:
         *,
         settings: Settings | None = None,
         engines: dict[Any, Any] | None = None,
+        passphrase: str | None = None,
     ) -> Memory:
         """Opens the memory in ``home`` (by default the system's place for application data), made when it is not there.
 
         ``engines`` are ready engines ("recognise", "transcribe", "embed", "rerank") to use instead of loading, as tests
-        do with the fakes; for the last two also a list of several, the first of which is the default.
+        do with the fakes; for the last two also a list of several, the first of which is the default. ``passphrase`` is
+        that of a memory which has one; else it must be unlocked.
 
         Raises:
-            HomeError: and those below it in ``errors``: busy, damaged, no key, wrong key, disk full.
+            HomeError: and those below it in ``errors``: busy, damaged, no key, wrong key, locked, disk full.
             UsageError: a setting that does not fit.
         """
         if settings is None:
             settings = Settings.load(home=home)
         elif home is not None:
             raise UsageError("give either home or settings; settings say where the home is")
-        keys = open_keys(settings)
+        keys = open_keys(settings, secret=passphrase)
         _refuse_emptied(settings.home)
         store = Store(settings.home, keys.database, keys.files, busy_s=settings.busy_s)
         return cls(settings, keys, store, Governor(settings, engines=engines))
@@ -114,6 +140,15 @@ class Memory:
         """Lets go of the engines, the lock and the database."""
         self._owner.close()
         self._store.close()
+
+    def _lock(self) -> None:
+        """Hears that the memory is locked; from now on every use raises ``Locked``. May be called from any thread."""
+        self._locked = True
+
+    def _refusal(self) -> Locked | None:
+        """Gives why the database may not be used now. Once it may not, it may not any more: the keys are old."""
+        self._locked = self._locked or not (self._is_unlocked is None or self._is_unlocked())
+        return locked(self.settings.home) if self._locked else None
 
     def __enter__(self) -> Memory:
         return self
@@ -131,12 +166,15 @@ class Memory:
         *,
         copy: bool = False,
         again: bool = False,
+        sensitive: Action | None = None,
         on_progress: Progress | None = None,
     ) -> AddReport:
         """Remembers files and whole folders, then reads and embeds them, unless another process owns the memory.
 
         ``copy`` keeps the bytes, encrypted; else a file is referred to and only a preview is kept. ``again`` brings
         back what was forgotten. What is remembered is durable at once; an interruption loses nothing.
+        ``sensitive`` says what becomes of the cards, passwords … in what is new (mask, keep or drop); by default the
+        settings say.
 
         Raises:
             HomeError: the disk is full, or the database is busy or damaged.
@@ -147,7 +185,10 @@ class Memory:
         failures: list[Failure] = []
         new: set[int] = set()
         for done, taken in enumerate(
-            ingest.take_in(self._store, self.keys, self.settings, list(paths), copy=copy, again=again), 1
+            ingest.take_in(
+                self._store, self.keys, self.settings, list(paths), copy=copy, again=again, sensitive=sensitive
+            ),
+            1,
         ):
             counts[taken.outcome] += 1
             if taken.outcome == "new" and taken.item is not None:
@@ -158,8 +199,9 @@ class Memory:
         drained = self._drain(tell)
         failed = [step for step in drained.failed if step.item in new]
         failures += self._failures(failed)
+        dropped = len(drained.dropped & new)
         return AddReport(
-            new=counts["new"] - len(failed),
+            new=counts["new"] - len(failed) - dropped,
             known=counts["known"],
             failed=len(failures),
             forgotten=counts["forgotten"],
@@ -168,6 +210,7 @@ class Memory:
             failures=tuple(failures),
             blocked=self._reasons(drained),
             owner=drained.by("which reads and embeds what was handed in"),
+            dropped=dropped,
             took_ms=round((time.perf_counter() - started) * 1000, 1),
         )
 
@@ -186,21 +229,21 @@ class Memory:
             blocked=self._reasons(drained),
         )
 
-    def _drain(self, tell: Progress) -> _Drained:
+    def _drain(self, tell: Progress, stopped: Callable[[], bool] = lambda: False) -> _Drained:
         """Works the queue off when this process can be the owner.
 
         The queue is looked at again after the work: what another process handed in just before is either seen here, or
         that process was told that it is its turn.
         """
         drained = _Drained()
-        while self._can_work(drained) and (turn := self._owner.begin()) != "theirs":
+        while not stopped() and self._can_work(drained) and (turn := self._owner.begin()) != "theirs":
             if turn == "nobody's":
                 drained.silent = True
                 break
             drained.owned = True
             try:
                 self._recover()
-                self._work(drained, tell)
+                self._work(drained, tell, stopped)
             finally:
                 self._owner.end()
         drained.owned = drained.owned or not self._can_work(drained)
@@ -220,9 +263,11 @@ class Memory:
             self._store.items.recover()
         self._store.originals.sweep(self._store.items.file_names())
 
-    def _work(self, drained: _Drained, tell: Progress) -> None:
+    def _work(self, drained: _Drained, tell: Progress, stopped: Callable[[], bool] = lambda: False) -> None:
         done: dict[str, int] = {}
         for step in ingest.drain(self._store, self.keys, self._governor, self.settings):
+            if stopped():
+                return
             if isinstance(step, ingest.Blocked):
                 drained.blocked[step.stage] = step
                 tell(Happening(step.stage, done.get(step.stage, 0), 0, "", step.reason))
@@ -234,11 +279,25 @@ class Memory:
                 tell(Happening(ingest.FILL, step.done, step.total))
                 continue
             done[step.stage] = done.get(step.stage, 0) + 1
+            if step.dropped:
+                drained.dropped.add(step.item)
             if step.reason is not None:
                 drained.failed.append(step)
             if step.stage == transcribe.STAGE and step.reason is None:  # told second by second
                 continue
             tell(Happening(step.stage, done[step.stage], done[step.stage] + step.left, "", step.reason))
+        if keeping.is_due(self._store, self.settings):
+            self._keep(tell, stopped)
+
+    def _keep(self, tell: Progress, stopped: Callable[[], bool]) -> tuple[Receipt, keeping.Plan, bool]:
+        """Applies the rules of retention, until it is stopped or a person waits."""
+        return keeping.apply(
+            self._store,
+            self.keys,
+            Rules.of(self.settings),
+            lambda: stopped() or self._governor.person_waits,
+            lambda done, total: tell(Happening(keeping.STAGE, done, total)),
+        )
 
     def _heard(self, heard: transcribe.Heard) -> Happening:
         names = self._names([heard.item])
@@ -272,6 +331,171 @@ class Memory:
                 on_progress(Happening(transcribe.STAGE, int(done), int(length or 0), name))
 
         return transcribe.transcript(self._governor, self.settings, os.fspath(path), language, tell)
+
+    def describe(self, *, limit: int | None = None, on_progress: Progress | None = None) -> DescribeReport:
+        """Gives pictures with little text a caption, by an answerer that sees; the newest first, at most ``limit``.
+
+        A caption is found like any text, and marked as generated. Each is kept as it comes; an interruption loses
+        nothing, and the next call goes on.
+
+        Raises:
+            UsageError: a limit that does not fit.
+            EngineError: no answerer that sees can be had, or it fails on whatever it gets; with what to do next.
+        """
+        if limit is not None and limit < 1:
+            raise UsageError(f"limit = {limit} is not above 0")
+        started = time.perf_counter()
+        tell = on_progress or (lambda _: None)
+        wanted = describe.all_wanted(self._store)
+        rows = wanted[:limit]
+        work = describe.Describing(self._store, self._governor, person=True)
+        steps: list[ingest.Step] = []
+        if rows:
+            tell(Happening(describe.STAGE, 0, len(rows)))
+        for step in work.describe(rows):
+            steps.append(ingest.Step(describe.STAGE, step.item, 0, step.reason))
+            tell(Happening(describe.STAGE, len(steps), len(rows), "", step.reason))
+        self._drain(tell)
+        failures = tuple(self._failures([step for step in steps if step.reason is not None]))
+        return DescribeReport(
+            described=sum(step.reason is None for step in steps),
+            failed=len(failures),
+            left=len(wanted) - len(steps),
+            answerer=work.answerer,
+            reason=work.reason,
+            failures=failures,
+            took_ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+
+    # Capture
+
+    def capture(
+        self,
+        *,
+        once: bool = False,
+        every_s: float | None = None,
+        monitors: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        seconds: float | None = None,
+        stop: Stop | None = None,
+        screen: Screen | None = None,
+        on_begin: Callable[[Begun], None] | None = None,
+        on_progress: Progress | None = None,
+    ) -> CaptureReport:
+        """Records the screen until ``stop`` is asked, or for so many ``seconds``; with ``once`` takes one frame each.
+
+        A monitor is taken when something changed on it and somebody is there, ``every_s`` seconds apart at least.
+        ``monitors`` are names or numbers from 1; all by default. What the settings and ``exclude`` leave out is never
+        in a frame. What was taken is durable; an interruption costs the frame in the air. ``screen`` is one to record
+        instead of this desktop's; it stays open.
+
+        Raises:
+            UsageError: a rule, time or monitor that does not fit, or another process records already.
+            EngineError: the screen or the recogniser cannot be had.
+            HomeError: the disk is full, or the database is busy, damaged or locked.
+        """
+        from pomnit import capturing
+
+        def work(stopped: Callable[[], bool]) -> None:
+            if self._can_work(_Drained()):
+                self._work(_Drained(), tell, stopped)
+
+        tell = on_progress or (lambda _: None)
+        parts = capturing.Parts(
+            self._store,
+            self.keys,
+            self._governor,
+            self.settings,
+            self._owner,
+            work,
+            lambda why: tell(Happening(capturing.STAGE, 0, 0, "", why)),
+        )
+        begin = on_begin or (lambda _: None)
+        asked = capturing.Asked.of(self.settings, once, seconds, every_s, monitors, exclude, begin)
+        with capturing.stopping(stop) as until, capturing.opened(screen, asked) as shown:
+
+            def lock() -> None:
+                self._lock()
+                until.ask()
+
+            self._owner.on_lock = lock
+            try:
+                report = capturing.capture(parts, shown, asked, until)
+            finally:
+                self._owner.on_lock = self._lock
+            if not until.asked:
+                self._drain(tell)
+        return report
+
+    def pause_capture(self, seconds: float | None = None) -> CaptureState:
+        """Pauses capture, in whatever process it runs, for so many seconds or until it is resumed.
+
+        Raises:
+            UsageError: a time that does not fit.
+        """
+        from pomnit.capture import sign
+
+        sign.pause(self.settings.home, seconds)
+        return self.capturing()
+
+    def resume_capture(self) -> CaptureState:
+        """Lets capture go on."""
+        from pomnit.capture import sign
+
+        sign.resume(self.settings.home)
+        return self.capturing()
+
+    def capturing(self) -> CaptureState:
+        """Gives whether the screen is recorded, and by whom."""
+        from pomnit.capture import sign
+
+        return sign.state(self.settings.home)
+
+    def watch(
+        self,
+        folders: Iterable[str | os.PathLike[str]],
+        *,
+        quiet_s: float | None = None,
+        stop: Stop | None = None,
+        on_event: Callable[[FolderEvent], None] | None = None,
+    ) -> WatchReport:
+        """Follows folders until ``stop`` is asked: first looks at all that is in them, then hears what changes.
+
+        New and changed files are remembered as ``add`` does, once they were left alone for ``quiet_s`` seconds. Who was
+        moved stays the same item; who was deleted is marked as gone, and what is remembered of it stays. An
+        interruption leaves nothing half. ``on_event`` hears what happens, from several threads, but one at a time.
+
+        Raises:
+            UsageError: no folder, one that is not there, or one of the memory's own.
+            EngineError: this system cannot tell what happens in folders.
+            HomeError: the disk is full, or the database is busy, damaged or locked.
+        """
+        from pomnit import capturing, following
+        from pomnit.capture.folders import QUIET_S, Folders
+
+        own = (self.settings.home, self.settings.cache, self.settings.models, self.settings.key_dir)
+        followed = Folders(folders, avoid=[str(path) for path in own], quiet_s=QUIET_S if quiet_s is None else quiet_s)
+
+        def work(stopped: Callable[[], bool]) -> None:
+            drained = self._drain(lambda _: None, stopped)
+            for failure in self._failures(drained.failed):
+                heard.failed(failure)
+
+        with capturing.stopping(stop) as until:
+            parts = capturing.Parts(
+                self._store, self.keys, self._governor, self.settings, self._owner, work, lambda _: None
+            )
+            heard = following.Following(parts, followed, until, on_event or (lambda _: None))
+
+            def lock() -> None:
+                self._lock()
+                until.ask()
+
+            self._owner.on_lock = lock
+            try:
+                return following.follow(heard)
+            finally:
+                self._owner.on_lock = self._lock
 
     # Models
 
@@ -407,6 +631,58 @@ class Memory:
             self._codes = SignCodes(self._store)
         return self._codes
 
+    # Ask
+
+    def ask(
+        self,
+        question: str,
+        *,
+        type: str | None = None,  # noqa: A002 the word that queries use
+        after: str | None = None,
+        before: str | None = None,
+        within: str | None = None,
+        app: str | None = None,
+        limit: int = 5,
+        image: str | os.PathLike[str] | None = None,
+        answerer: str | None = None,
+        earlier: Sequence[Turn] = (),
+        on_text: Callable[[str], None] | None = None,
+        timeout_s: float | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Answer:
+        """Gives an answer to a question, in its language, with citations of what was remembered.
+
+        Filters are those of ``search``; at most ``limit`` pieces are cited. ``image`` is a picture that the question is
+        about; it is read, not remembered. ``answerer`` names who answers ("extractive": sentences as they stand); by
+        default the settings say. ``earlier`` are the turns of a conversation that the question may refer to.
+        ``on_text`` hears the text as it comes, before its citations are checked.
+
+        Raises:
+            UsageError: nothing to ask for, or a filter, limit or image that does not fit.
+            ItemError: the image cannot be read.
+            NotFound, EngineMissing: the answerer that was asked for is not known, or not here.
+            Stopped: it was cancelled or ran out of time.
+        """
+        if not 1 <= limit <= MOST_CITED:
+            raise UsageError(f"limit = {limit} is not between 1 and {MOST_CITED}")
+        how = Asking(
+            filters={"type": type, "after": after, "before": before, "in_": within, "app": app},
+            limit=limit,
+            image=None if image is None else os.fspath(image),
+            answerer=answerer,
+            earlier=tuple(earlier),
+            on_text=on_text or (lambda _: None),
+            stop=(stop := _stop(timeout_s, cancelled)),
+            reranking=self._reranking(None),
+        )
+        parts = Parts(self._store, self._governor, self.settings, self._sign_codes())
+        with self._store.database.stoppable(stop):
+            return answer(parts, question, how)
+
+    def chat(self) -> Chat:
+        """Gives a conversation: its ``ask`` takes what ``ask`` here takes, and knows what was said before."""
+        return Chat(self.ask)
+
     # Look around
 
     def similar(self, texts: Sequence[str]) -> Similarity:
@@ -503,6 +779,8 @@ class Memory:
         # Each of the stages that may be blocked is named like the job of its engine.
         blocked = {c.job: c.reason for c in choices if c.job in missing.by_stage and not c.works}
         blocked.update((ingest.FILL, view.reason) for view in views if view.reason is not None)
+        if describe.STAGE in missing.by_stage and (why := describe.why_not(self._governor)) is not None:
+            blocked[describe.STAGE] = why
         return Status(
             home=str(self.settings.home),
             items=counts.items,
@@ -519,6 +797,7 @@ class Memory:
             spaces=views,
             reranker=reranker,
             advice=None if chosen.variant.runtime == "given" else hint,
+            capture=self.capturing(),
         )
 
     def waiting(self) -> Mapping[str, int]:
@@ -526,33 +805,108 @@ class Memory:
         with self._store.snapshot():
             return recall.what_is_missing(self._store).by_stage
 
+    # Sensitive text
+
+    def scan(
+        self,
+        kinds: Iterable[str] = (),
+        *,
+        mask: bool = False,
+        forget: bool = False,
+        on_progress: Progress | None = None,
+    ) -> ScanReport:
+        """Gives the cards, passwords … in all that is stored: how many of which kinds, in which items, and where.
+
+        ``mask`` masks them in place, in text, words, vectors, previews and kept bytes, and ``forget`` forgets their
+        items; else nothing is changed. ``kinds`` are those to look for, by default all. No secret is in the report.
+
+        Raises:
+            UsageError: no kind is called so, or both are asked for.
+            HomeError: the disk is full, or the database is busy or damaged.
+        """
+        if mask and forget:
+            raise UsageError("give either mask or forget")
+        started = time.perf_counter()
+        tell = on_progress or (lambda _: None)
+        policy = Policy("mask", kinds_of(kinds))
+        total = sum(sum(states.values()) for states in self._store.items.counts().items.values())
+        seen, items, passages, unread = [], 0, 0, 0
+        for row in scanning.item_rows(self._store):
+            found = scanning.look(self._store, policy, row)
+            if found is None:
+                continue
+            items, passages, unread = items + 1, passages + found.passages, unread + (found.passages == 0)
+            seen += [found] if found.kinds else []
+            tell(Happening("scan", items, max(items, total)))
+        views = (scanning.view(self._store, policy, one) for one in seen)
+        report = ScanReport(
+            items_seen=items,
+            passages_seen=passages,
+            unread=unread,
+            kinds=dict(sorted(Counter(kind for one in seen for kind in one.kinds).items())),
+            items=tuple(view for view in views if view is not None),
+            masked=self._mask(seen, policy, tell) if mask else None,
+            forgotten=ingest.forget(self._store, self.keys, [one.row for one in seen]) if forget else None,
+        )
+        return replace(report, took_ms=round((time.perf_counter() - started) * 1000, 1))
+
+    def _mask(self, seen: Sequence[scanning.Seen], policy: Policy, tell: Progress) -> MaskReceipt:
+        """Masks items, then has the vectors of their passages made anew."""
+        masking = scanning.Masking(self._store, self.keys, self._governor, self.settings, policy)
+        for done, one in enumerate(seen, 1):
+            masking.mask(one)
+            tell(Happening("mask", done, len(seen)))
+        with self._store.transaction():  # even where nothing was seen: an earlier one may have been interrupted
+            self._store.purge()
+        self._store.shrink()
+        self._drain(tell)
+        return masking.receipt
+
     # Forget
 
     def to_forget(
-        self, *, ids: Sequence[str] = (), source: str | None = None, query: str | None = None
+        self,
+        *,
+        ids: Sequence[str] = (),
+        source: str | None = None,
+        query: str | None = None,
+        after: str | None = None,
+        before: str | None = None,
+        during: str | None = None,
+        last_s: float | None = None,
+        app: str | None = None,
     ) -> tuple[Item, ...]:
-        """Gives the items that ``forget`` would take away.
+        """Gives the items that ``forget`` would take away: those of ``ids``, and those that meet all the rest.
 
         ``source`` is a file or folder that items came from. ``query`` chooses items that hold all its words (and
-        phrases) and meet its filters; likeness is not enough to lose something.
+        phrases) and meet its filters; likeness is not enough to lose something. ``after``, ``before`` and ``during``
+        are dates, relative ones too ("вчера", "last week"): what was seen at some time between, for something on the
+        screen from first to last. ``last_s`` seconds back take what was seen or remembered since, whatever its own
+        date says. What still waits is among them.
 
         Raises:
             NotFound: an id that no item has.
-            UsageError: nothing was chosen by.
+            UsageError: nothing was chosen by, or a time that does not fit.
         """
-        rows = self._chosen(ids, source, query)
-        records = self._store.items.records(rows)
-        return tuple(records[row] for row in rows if row in records)
-
-    def _chosen(self, ids: Sequence[str], source: str | None, query: str | None) -> list[int]:
-        if not ids and source is None and query is None:
-            raise UsageError("nothing to forget: give ids, --source or --query")
+        now = datetime.now(UTC)
+        since = None if last_s is None else moments.seconds_ago(last_s, now)
+        start, end = moments.span(after, before, during, now)
         rows = [self._store.items.row_of(uid) for uid in ids]
+        chosen = []
         if source is not None:
-            rows += recall.from_source(self._store, source)
+            chosen.append(recall.from_source(self._store, source))
         if query is not None:
-            rows += recall.holding(self._store, understand(query))
-        return list(dict.fromkeys(rows))
+            chosen.append(recall.holding(self._store, understand(query)))
+        if since is not None:
+            chosen.append(recall.seen(self._store, since, None, None, added=True))
+        if start is not None or end is not None or app is not None:
+            chosen.append(recall.seen(self._store, start, end, app))
+        if not ids and not chosen:
+            raise UsageError("nothing to forget: give ids, --source, --query, --after, --before, --last or --app")
+        if chosen:
+            rows += sorted(set(chosen[0]).intersection(*chosen[1:]))
+        records = self._store.items.records(rows)
+        return tuple(records[row] for row in dict.fromkeys(rows) if row in records)
 
     def forget(self, items: Iterable[Item | str]) -> Receipt:
         """Takes items away completely: text, words, vectors, previews, kept bytes; gives the receipt of what went.
@@ -565,6 +919,32 @@ class Memory:
         rows = [self._store.items.row_of(i if isinstance(i, str) else i.id) for i in items]
         return ingest.forget(self._store, self.keys, list(dict.fromkeys(rows)))
 
+    def retention(self, *, apply: bool = False, on_progress: Progress | None = None) -> RetentionReport:
+        """Gives what goes by the rules of retention in the settings, or lets it go when told to ``apply`` them.
+
+        Whoever owns the memory applies them by itself, once a day at most, when its work is done.
+
+        Raises:
+            UsageError: there is no rule to apply.
+        """
+        if not apply:
+            return keeping.report(self._store, self.settings)
+        if not Rules.of(self.settings):
+            raise UsageError('there is no rule; write one into settings.toml, such as retention.screen = "90d"')
+        started = time.perf_counter()
+        if self._owner.begin() != "ours":
+            why = "another process works on this memory; it applies the rules itself when a day has passed since it did"
+            return keeping.report(self._store, self.settings, unfinished=why)
+        try:
+            self._recover()
+            receipt, planned, whole = self._keep(on_progress or (lambda _: None), lambda: False)
+        finally:
+            self._owner.end()
+        self._drain(on_progress or (lambda _: None))  # what was handed in meanwhile
+        why_not = None if whole else "a person waited for an engine; `pomnit retention --apply` goes on"
+        took = time.perf_counter() - started
+        return keeping.report(self._store, self.settings, planned, receipt, why_not, took)
+
 
 class _Drained:
     """What a drain did."""
@@ -572,6 +952,7 @@ class _Drained:
     def __init__(self, *, owned: bool = False) -> None:
         self.owned, self.silent = owned, False
         self.failed: list[ingest.Step] = []
+        self.dropped: set[int] = set()
         self.blocked: dict[str, ingest.Blocked] = {}
 
     def by(self, what_for: str) -> str:

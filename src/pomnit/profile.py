@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import resource
 import shlex
 import signal
@@ -24,7 +25,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self, cast
+
+import numpy as np
 
 from pomnit.errors import NotFound, PomnitError, UsageError
 from pomnit.governor.budget import detect
@@ -43,6 +46,8 @@ Progress = Callable[[Happening], None]
 ROUNDS = 10
 _PASSAGES, _CHARS = 16, 800  # texts of the embeddings, as long as passages are
 _PAIRS = 12
+_LONGEST_SAMPLE_S = 60
+_PIECES = 20  # of an answer
 _ENOUGH_WORDS, _FEW_WORDS = 0.8, 0.5  # of the sample's: below the first a warning, below the second a problem
 _PATIENCE = 3.0  # seconds for a command to end by itself, after Ctrl-C and after being asked to
 _TITLE = 60
@@ -156,13 +161,38 @@ def _reranking(use: InUse, running: Running) -> None:
     running.note = f"{len(texts)} passages of {_CHARS} characters, {use.reranker.name}"
 
 
-# None: the issue that builds it comes later.
-STAGES: dict[str, Work | None] = {
+def _speech(use: InUse, running: Running) -> None:
+    from pomnit.readers.sound import RATE, Sound
+
+    with (
+        (resources.files("pomnit") / "samples" / "speech.opus").open("rb") as file,
+        Sound(cast("BinaryIO", file), "audio/ogg", _LONGEST_SAMPLE_S) as sound,
+    ):
+        window = np.concatenate(list(sound.blocks()))
+    governor = use.governor
+    with governor.transcriber(person=True) as engine:
+        most = governor.batch(governor.budget.profile.speech_batch, engine.card.window_bytes)
+        engine.transcribe([window] * most)
+    seconds = len(window) / RATE
+    running.note = f"{most} windows of {seconds:.0f} s together, {engine.card.name}"
+
+
+def _vision(use: InUse, running: Running) -> None:
+    from pomnit.engines.protocols import Asked, Picture
+
+    screen = Picture((resources.files("pomnit") / "samples" / "screen.png").read_bytes(), "the sample")
+    asked = Asked("What is this screen about?", "en", (), screen)
+    with use.governor.answerer() as (answerer, _):
+        said = list(itertools.islice(answerer.answer(asked), _PIECES))
+    running.note = f"a screen of 1440 × 900 and {len(said)} pieces of what is said of it, {answerer.name}"
+
+
+STAGES: dict[str, Work] = {
     "ocr": _ocr,
     "embeddings": _embeddings,
     "reranking": _reranking,
-    "speech": None,
-    "vision": None,
+    "speech": _speech,
+    "vision": _vision,
 }
 
 
@@ -190,10 +220,8 @@ def run(
         for name, work in STAGES.items():
             if name not in (stages or STAGES):
                 continue
-            if work is None:
-                left_out[name] = "not built yet"
-            elif name == "reranking" and use.reranker is None:
-                left_out[name] = "no reranker is in use"
+            if why := _not_ready(name, use):
+                left_out[name] = why
             else:
                 with contextlib.suppress(PomnitError), recorder.stage(name) as running:
                     _repeat(work, use, running, rounds, on_progress)
@@ -209,6 +237,20 @@ def run(
         exit_code=None,
         took_s=round(time.monotonic() - began, 3),
     )
+
+
+def _not_ready(name: str, use: InUse) -> str:
+    """Says why a stage cannot be run, "" when it can."""
+    if name == "reranking" and use.reranker is None:
+        return "no reranker is in use"
+    try:
+        if name == "speech":
+            use.governor.check_transcriber()
+        if name == "vision" and use.governor.answering().kind == "server":
+            return "a server answers, which is not of this machine's Pomnit"
+    except PomnitError as error:
+        return str(error)
+    return ""
 
 
 def _repeat(work: Work, use: InUse, running: Running, rounds: int, on_progress: Progress) -> None:

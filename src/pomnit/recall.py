@@ -48,6 +48,15 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was found: the query as it was carried out, the passages of each item, best first, and how it was done."""
+
+    query: Understood
+    groups: list[list[Scored]]
+    legs: tuple[Leg, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Near:
     """What the legs of the encoder say: scores of passages, 0..1. The leg of vectors comes first."""
 
@@ -85,21 +94,40 @@ def search(
     """
     started = time.perf_counter()
     with store.snapshot():
-        scored, legs = _gather(store, governor, codes, query, limit, stop)
-        for wider, reason in () if scored else _wider(query):
-            query = wider
-            scored, legs = _gather(store, governor, codes, query, limit, stop)
-            legs = (replace(legs[0], reason=reason), *legs[1:])
-            if scored:
-                break
-        groups = _group(scored)
-        if reranking is not None:
-            groups, leg = _rerank(governor, reranking, query, scored, stop, tell)
-            legs = (*legs, leg)
-        hits = _hits(store, query, groups[:limit])
+        found = gathered(store, governor, codes, query, limit, stop, reranking, tell)
+        hits = _hits(store, found.query, found.groups[:limit])
         unindexed = what_is_missing(store)
     took = (time.perf_counter() - started) * 1000
-    return SearchResult(query.record, hits, legs, unindexed, round(took, 1))
+    return SearchResult(found.query.record, hits, found.legs, unindexed, round(took, 1))
+
+
+def gathered(
+    store: Store,
+    governor: Governor,
+    codes: SignCodes,
+    query: Understood,
+    limit: int,
+    stop: Callable[[], bool],
+    reranking: Reranking | None = None,
+    tell: Callable[[int, int], None] = lambda _, __: None,
+) -> Gathered:
+    """Gives all passages that fit a query, by item, or those that fit a wider one. ``limit`` is of a query of filters.
+
+    Raises:
+        Stopped: ``stop`` said True.
+    """
+    scored, legs = _gather(store, governor, codes, query, limit, stop)
+    for wider, reason in () if scored else _wider(query):
+        query = wider
+        scored, legs = _gather(store, governor, codes, query, limit, stop)
+        legs = (replace(legs[0], reason=reason), *legs[1:])
+        if scored:
+            break
+    groups = _group(scored)
+    if reranking is not None:
+        groups, leg = _rerank(governor, reranking, query, scored, stop, tell)
+        legs = (*legs, leg)
+    return Gathered(query, groups, legs)
 
 
 def _wider(query: Understood) -> Iterator[tuple[Understood, str]]:
@@ -401,6 +429,20 @@ def from_source(store: Store, path: str) -> list[int]:
     wanted = filters.condition(kind=None, after=None, before=None, folder=where, app=None, superseded=False)
     assert wanted is not None
     return filters.items(store.database, wanted)
+
+
+def seen(store: Store, after: str | None, before: str | None, app: str | None, *, added: bool = False) -> list[int]:
+    """Gives the items that were seen in a span of time and in an application, those that wait and replaced ones too.
+
+    ``added``: those, too, that were remembered in the span.
+    """
+    rows = filters.items(store.database, filters.seen(after=after, before=before, added=added))
+    if app is None:
+        return rows
+    wanted = filters.condition(kind=None, after=None, before=None, folder=None, app=app, superseded=False)
+    assert wanted is not None
+    of_app = set(filters.items(store.database, wanted))
+    return [row for row in rows if row in of_app]
 
 
 def what_is_missing(store: Store) -> Unindexed:

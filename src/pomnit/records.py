@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 KINDS = ("image", "document", "audio", "note")
 Kind = Literal["image", "document", "audio", "note"]
@@ -19,6 +19,8 @@ Lang = Literal["ru", "en", "other"]
 Origin = Literal["read", "generated"]
 LegState = Literal["ran", "skipped"]
 Verdict = Literal["ok", "warning", "problem"]
+SensitiveKind = Literal["card", "iban", "passport", "snils", "inn", "ssn", "token", "key", "password"]
+SENSITIVE_KINDS: tuple[SensitiveKind, ...] = get_args(SensitiveKind)
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 as fractions (0..1) of the image's or page's width and height."""
@@ -178,7 +180,7 @@ class Citation:
 
     number: int  # as it stands in the text: [1]
     item: Item
-    passage: Passage
+    passage: Passage  # with the text of the neighbours that it was read with
     places: tuple[Place, ...]  # of the quote in the item
     quote: str  # exact words of the passage
 
@@ -246,7 +248,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What one ``add`` did. Each file counts once: as new, known, failed, forgotten or passed over."""
+    """What one ``add`` did. Each file counts once: as new, known, failed, forgotten, dropped or passed over."""
 
     new: int
     known: int
@@ -257,6 +259,7 @@ class AddReport:
     failures: tuple[Failure, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)  # stages that could not run, and why
     owner: str = "this process"  # who reads and embeds what was added
+    dropped: int = 0  # held sensitive text, and none of it was to be stored
     took_ms: float = 0.0
 
 
@@ -269,6 +272,78 @@ class RetryReport:
     waiting: int
     failures: tuple[Failure, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeReport:
+    """What one ``describe`` did."""
+
+    described: int  # pictures that have a caption now
+    failed: int
+    left: int  # pictures with little text that have none yet
+    answerer: str  # who described them; "" when there was nothing to do
+    reason: str  # why this answerer
+    failures: tuple[Failure, ...] = ()
+    took_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureReport:
+    """What one ``capture`` did."""
+
+    display: str
+    frames: int  # taken
+    new: int  # of them new items
+    longer: int  # showed what was known: its span of time grew
+    dropped: int  # sensitive, or forgotten
+    failed: int  # could not be taken or read
+    blackened: int  # frames in which something that is left out was blackened
+    passed_over: int  # monitors that were not taken, since something on them is left out or nothing is known of it
+    moved: int  # frames thrown away, since a window changed while they were taken
+    reasons: Mapping[str, int] = field(default_factory=dict)  # why windows were left out -> frames
+    reason: str | None = None  # why the last one failed
+    took_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureState:
+    """Whether the screen is recorded."""
+
+    recorder: int | None = None  # the process that records; None when none does
+    paused: bool = False
+    until: str | None = None  # when it goes on by itself
+
+
+FolderHappened = Literal["new", "changed", "moved", "gone", "forgotten", "failed", "looked", "away"]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderEvent:
+    """Something that happened in a folder that is watched."""
+
+    what: FolderHappened  # looked: all of a folder was looked at; away: the folder itself is not there
+    path: str
+    item: str | None = None
+    before: str | None = None  # where it lay before it was moved
+    reason: str | None = None
+    at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchReport:
+    """What one ``watch`` did."""
+
+    folders: tuple[str, ...]
+    new: int
+    changed: int  # new bytes at a known path
+    moved: int
+    gone: int  # deleted; what was remembered of them stays
+    known: int
+    forgotten: int  # earlier: they do not come back by themselves
+    failed: int
+    passed_over: int  # of other kinds
+    waiting: int  # tasks that are not done yet
+    took_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +420,7 @@ class Status:
     spaces: tuple[SpaceView, ...]
     reranker: str | None  # the one in use
     advice: str | None  # which model would serve better here, why, and what to type
+    capture: CaptureState = CaptureState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,6 +625,89 @@ class Receipt:
     files: int  # kept originals and previews
     sources: int
     bytes_freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SensitiveFind:
+    """Sensitive text in what is stored, without itself: its kind, its mask and where it stands."""
+
+    kind: SensitiveKind
+    sure: bool  # a check digit, a known beginning or a label says so
+    mask: str  # what stands in its place once it is masked
+    passage: str | None  # the id; None: in the title of the item, or of a window that showed it
+    places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SensitiveItem:
+    """An item with sensitive text."""
+
+    item: Item  # its title is shown masked
+    finds: tuple[SensitiveFind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskReceipt:
+    """What masking changed, and what it took away."""
+
+    items: int
+    passages: int  # that have another text now
+    vectors: int  # taken away; they are made anew
+    previews: int  # painted over
+    originals: int  # kept bytes that were written anew, masked
+    originals_removed: int  # kept bytes that cannot be, and so are not kept any more
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReport:
+    """What one ``scan`` found in what is stored, and did about it."""
+
+    items_seen: int
+    passages_seen: int
+    unread: int  # items without text yet, in which nothing could be found
+    kinds: Mapping[str, int]  # kind -> how many were found
+    items: tuple[SensitiveItem, ...]
+    masked: MaskReceipt | None = None
+    forgotten: Receipt | None = None
+    took_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionShare:
+    """What goes by one rule in one way."""
+
+    rule: str  # screen, image, document, audio, note: over its age; or quota
+    what: Literal["kept", "preview", "item"]  # kept bytes and previews go before whole items
+    number: int
+    bytes: int  # about
+    oldest: str  # since when it counts: remembered, or last seen on the screen
+    newest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRun:
+    """When the rules were last applied, and what went."""
+
+    at: str
+    items: int
+    files: int
+    bytes_freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionReport:
+    """What goes, or went, by the rules of retention."""
+
+    days: Mapping[str, int]  # kind -> after how many days it goes
+    quota: int | None  # bytes that all files of the memory may take
+    size: int  # that they took
+    shares: tuple[RetentionShare, ...]
+    more: bool  # there is more than could be looked through at once
+    applied: bool
+    receipt: Receipt | None  # of what was applied
+    unfinished: str | None  # why not all of it was
+    last: RetentionRun | None
+    took_ms: float
 
 
 def to_json(value: Any) -> Any:

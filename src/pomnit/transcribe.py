@@ -191,10 +191,18 @@ class Transcribing:
     """The stage of a drain: a recording stays open from one round to the next."""
 
     def __init__(
-        self, store: Store, governor: Governor, settings: Settings, open_: Callable[[int], tuple[BinaryIO, str]]
+        self,
+        store: Store,
+        governor: Governor,
+        settings: Settings,
+        open_: Callable[[int], tuple[BinaryIO, str]],
+        fit: Callable[[int, PlacedText], PlacedText | None] = lambda _, text: text,
     ) -> None:
-        """``open_`` gives the bytes of an item and their media type; it raises ItemError."""
-        self._store, self._governor, self._settings, self._open = store, governor, settings, open_
+        """``open_`` gives the bytes of an item and their media type; it raises ItemError.
+
+        ``fit`` gives what may be stored of a text of an item, None when that took the item away.
+        """
+        self._store, self._governor, self._settings, self._open, self._fit = store, governor, settings, open_, fit
         self._current: _Current | None = None
         self._refusal: EngineError | None = None
         self._refused: set[int] = set()  # items with speech, which wait for the engine
@@ -338,7 +346,10 @@ class Transcribing:
                 return False
             ordinal = len(self._store.items.passage_rows(item))
             for said in batch:
-                for piece in split(lay_out(said.segments, self._settings.document_chars)):
+                text = self._fit(item, lay_out(said.segments, self._settings.document_chars))
+                if text is None:
+                    return False
+                for piece in split(text):
                     self._add(item, ordinal, piece)
                     ordinal += 1
         return True

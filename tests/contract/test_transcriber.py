@@ -18,7 +18,7 @@ from pomnit.governor.remote import RemoteTranscriber
 from support.recordings import CARD, GOLDEN, RATE, speech
 from support.text_engines import with_mlx
 
-KINDS = ["fake", "faster-whisper", "child", pytest.param("mlx", marks=with_mlx)]
+KINDS = ["fake", "faster-whisper", "child", *(pytest.param(kind, marks=with_mlx) for kind in ("mlx", "mlx child"))]
 
 
 def make(kind):
@@ -28,7 +28,9 @@ def make(kind):
     if kind == "mlx":
         return MlxTranscriber(CARD, GOLDEN / "small", 8)
     plan = Plan("transcribe", CARD.name, "faster-whisper", 2, GOLDEN / "small-ct2", CARD, 8)
-    return RemoteTranscriber(CARD, partial(Child, plan.name, plan.to_json())) if kind == "child" else plan.make()
+    if kind == "mlx child":
+        plan = Plan("transcribe", CARD.name, "mlx", 1, GOLDEN / "small", CARD, 8)
+    return RemoteTranscriber(CARD, partial(Child, plan.name, plan.to_json())) if "child" in kind else plan.make()
 
 
 def windows():
@@ -64,18 +66,11 @@ def test_each_window_has_its_text_in_order(transcriber, found):
         assert 2 <= len(text.language) <= 3
 
 
-def _needs_training(transcriber):
-    """Random weights make CTranslate2 draw at a temperature, and its draws depend on the order of the calls."""
-    if type(transcriber).__name__ in ("FasterWhisperTranscriber", "RemoteTranscriber"):
-        pytest.skip("the small checkpoint of golden/speech is not trained yet")
-
-
 def test_no_windows_have_no_texts(transcriber):
     assert transcriber.transcribe([]) == []
 
 
 def test_a_window_has_the_same_text_alone_and_in_any_batch(transcriber, found):
-    _needs_training(transcriber)
     backwards = transcriber.transcribe(windows()[::-1])[::-1]
     for window, one, again in zip(windows(), found, backwards, strict=True):
         (alone,) = transcriber.transcribe([window])
@@ -89,7 +84,6 @@ def test_a_given_language_is_that_of_every_window(transcriber):
 
 
 def test_threads_may_ask_at_the_same_time(transcriber, found):
-    _needs_training(transcriber)
     answers = {}
 
     def ask(number):

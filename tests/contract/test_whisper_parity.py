@@ -206,16 +206,18 @@ class TestOtherFolders:
         assert cosines(logits).min() > least
 
 
-@pytest.mark.skip(reason="the small checkpoint of golden/speech is not trained yet")
+@with_mlx
 class TestTrained:
     """The small checkpoint of golden/speech, which has learnt some words: both engines hear the same ones."""
 
     @pytest.fixture(scope="class")
-    def windows(self):
+    @classmethod
+    def windows(cls):
         return [samples_of(RECORDINGS / name)[: 30 * RATE] for name in ("ru.opus", "en.opus", "mixed.opus")]
 
     @pytest.fixture(scope="class")
-    def wanted(self, windows):
+    @classmethod
+    def wanted(cls, windows):
         transcriber = FasterWhisperTranscriber(CARD, GOLDEN / "small-ct2", 2)
         return words(transcriber.transcribe(windows))
 

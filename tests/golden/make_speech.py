@@ -55,6 +55,7 @@ class Stage:
 
 STAGES = [
     Stage(4, 24, 400, 3e-3), Stage(10, 12, 400, 2e-3), Stage(12, 12, 400, 2e-3), Stage(30, 6, 200, 1e-3),
+    Stage(12, 12, 1000, 2e-3), Stage(30, 6, 500, 1e-3),
 ]  # fmt: skip
 
 

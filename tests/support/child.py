@@ -2,7 +2,8 @@
 
 adding            for each line [{environment}, [path, …]] of its input forks a child, which is quick; that one adds the
                   paths and says "pid N", "remembered PATH" and "done STAGE" as it happens. Then says "ended CODE".
-                  With USE in the environment it uses that encoder instead, two passages at a time.
+                  With USE in the environment it uses that encoder instead, two passages at a time. With DIE_IN_BATCH
+                  it is killed while it hears that batch of speech.
 cli WORD…         the command line
 gated WORD…       the command line, whose recogniser says "reading" and then waits for its input to say something
 real WORD…        the command line with the engines of this machine, all in children; says "pid N" for each of these,
@@ -10,6 +11,7 @@ real WORD…        the command line with the engines of this machine, all in ch
 hold              becomes the owner that works on the queue, says "holds" and stays so until its input ends
 """
 
+import itertools
 import json
 import os
 import signal
@@ -21,12 +23,14 @@ import apsw
 from PIL import Image
 
 from pomnit import ingest
+from pomnit.engines.fake import FakeTranscriber
 from pomnit.engines.protocols import Line
 from pomnit.governor.leases import Governor
 from pomnit.governor.ownership import Ownership
 from pomnit.memory import Happening, Memory
 from pomnit.settings import Settings
 from support.pictures import engines, side_by_side, written_on
+from support.recordings import CARD
 
 
 def say(*words: str) -> None:
@@ -59,12 +63,25 @@ def add(paths: list[str]) -> int:
             with Memory.open(engines=side_by_side()) as memory:
                 memory.use(name, on_progress=tell)
             return 0
-        with Memory.open(engines=engines()) as memory:
+        with Memory.open(engines=engines() | {"transcribe": mortal()}) as memory:
             memory.add(paths, copy="COPY" in os.environ, on_progress=tell)
     except Exception:  # noqa: BLE001 a fork must not go on as its parent
         traceback.print_exc()
         return 1
     return 0
+
+
+def mortal() -> FakeTranscriber:
+    """Gives a transcriber that hears the same words everywhere, and dies in the batch that the environment says."""
+    heard = itertools.count(1)
+
+    class Mortal(FakeTranscriber):
+        def transcribe(self, windows: Any, *, language: str | None = None) -> Any:
+            if next(heard) == int(os.environ.get("DIE_IN_BATCH", "0")):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().transcribe(windows, language=language)
+
+    return Mortal(CARD, lambda _: "семь три", "ru")
 
 
 def die_after(statements: int) -> None:

@@ -19,6 +19,8 @@ from pomnit.governor import child
 from pomnit.governor.remote import Served, served
 from pomnit.models.cards import ALL_MINILM_L6_V2
 
+IMPATIENT = "an engine that must not be stuck"
+
 
 def die(_: str) -> None:
     os.write(2, b"out of luck\n")
@@ -89,4 +91,4 @@ def make(plan: Mapping[str, Any]) -> Served:
 
 
 if __name__ == "__main__":
-    child.main(make)
+    child.main(make, 0.5 if sys.argv[1:] == [IMPATIENT] else child.STUCK)

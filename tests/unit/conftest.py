@@ -12,6 +12,7 @@ from pomnit.records import Original
 from pomnit.store import Store
 from pomnit.text.split import PlacedText
 from support import processes
+from support.keychains import cheap, keychain, runtime, sessions  # noqa: F401 fixtures
 
 hypothesis.settings.register_profile("unit", deadline=None, derandomize=True, max_examples=100, database=None)
 hypothesis.settings.load_profile("unit")

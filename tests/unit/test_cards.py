@@ -16,6 +16,7 @@ from pomnit.models.cards import (
     RERANKERS,
     SPEECH,
     TOKENIZER,
+    VISION,
     WEIGHTS,
     TextCard,
     named,
@@ -29,7 +30,7 @@ def test_all_models_of_the_plan_are_here():
     assert {"all-MiniLM-L6-v2", "BGE-M3", "multilingual-e5-small", "Qwen3-Embedding-8B-4bit-DWQ"} <= ENCODERS.keys()
     assert {"ms-marco-MiniLM-L6-v2", "mmarco-mMiniLMv2-L12", "bge-reranker-v2-m3"} <= RERANKERS.keys()
     assert {"whisper-tiny", "whisper-base", "whisper-small", "whisper-large-v3-turbo"} <= SPEECH.keys()
-    assert len(ENCODERS) + len(RERANKERS) + len(SPEECH) == len(CARDS) == 24
+    assert len(ENCODERS) + len(RERANKERS) + len(SPEECH) + len(VISION) == len(CARDS) == 31
 
 
 @each

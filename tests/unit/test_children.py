@@ -18,6 +18,7 @@ from pomnit.governor.plans import Plan
 from pomnit.governor.remote import RemoteEncoder
 from pomnit.models.cards import ALL_MINILM_L6_V2 as MINILM
 from support import processes
+from support.fake_child import IMPATIENT
 
 LONG_S = 60.0  # of what must not take so long
 FEW_S = 2.0
@@ -119,6 +120,15 @@ def test_a_child_that_spins_is_ended_when_it_is_closed(child):
     child.close()
     stuck.join(LONG_S)
     assert not stuck.is_alive()
+
+
+def test_a_child_in_which_nothing_else_has_a_turn_ends_by_itself():
+    """Its parent may have died meanwhile: it would not see that."""
+    child = Child(IMPATIENT, {"load": ""}, loading_s=LONG_S, module="support.fake_child")
+    child.load()
+    with pytest.raises(EngineDied, match="with code 1"):
+        asked(child, "spin", timeout_s=None)
+    child.close()
 
 
 def test_closing_ends_what_is_asked_and_closing_twice_does_nothing(child, tmp_path):

@@ -16,7 +16,7 @@ from pomnit.errors import EngineMissing
 from pomnit.governor import choose
 from pomnit.governor.leases import Governor
 from pomnit.models.cards import ALL_MINILM_L6_V2 as MINILM
-from pomnit.models.cards import ENCODERS, RERANKERS
+from pomnit.models.cards import ENCODERS, RERANKERS, SPEECH
 from pomnit.settings import Settings
 from support.fake_vision import FakeVision, installed
 
@@ -177,7 +177,7 @@ def test_six_bits_are_refused_by_onnx_runtime_with_those_that_it_has(governor):
 
 
 def test_a_reranker_in_use_is_among_the_choices(governor):
-    assert [choice.job for choice in governor().choices()] == ["recognise", "embed", "transcribe"]
+    assert [choice.job for choice in governor().choices()] == ["recognise", "embed", "transcribe", "answer"]
     choice = governor().choices(reranker=RERANKERS["bge-reranker-v2-m3"])[2]
     assert (choice.job, choice.works) == ("rerank", False)
     assert "models pull bge-reranker-v2-m3" in choice.reason
@@ -192,3 +192,38 @@ def test_engines_that_are_handed_in_go_before_all_others_and_the_first_is_the_de
     with chosen.encoder(chosen.variant(MINILM)) as engine:
         assert engine is given[1]
     assert chosen.choices()[1].reason == "handed in by the program"
+
+
+def ready(settings: Settings, *names: str) -> None:
+    """Puts files that look like those of speech models where models are; they are not read before they are loaded."""
+    for name in names:
+        folder = settings.models / name
+        folder.mkdir(parents=True)
+        for file in SPEECH[name].files:
+            (folder / file).write_text("{}", "ascii")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mlx") is None, reason="mlx is not installed")
+@pytest.mark.parametrize(
+    ("here", "chosen"),
+    [
+        ((), "whisper-base-mlx"),
+        (("whisper-base",), "whisper-base"),
+        (("whisper-base", "whisper-base-mlx"), "whisper-base-mlx"),
+        (("whisper-tiny", "whisper-tiny-mlx"), "whisper-tiny-mlx"),
+        (("whisper-tiny-mlx", "whisper-base"), "whisper-base"),
+    ],
+)
+def test_on_apple_silicon_the_whisper_for_mlx_is_preferred(governor, apple_silicon, here, chosen):
+    made = governor(profile="8gb")
+    ready(made._settings, *here)
+    assert made.speech_card().name == chosen
+
+
+def test_elsewhere_a_whisper_for_mlx_is_never_chosen_and_refused_by_name(governor, monkeypatch):
+    monkeypatch.setattr(choose, "on_apple_silicon", lambda: False)
+    made = governor(profile="8gb")
+    ready(made._settings, "whisper-base-mlx")
+    assert made.speech_card().name == "whisper-base"
+    with pytest.raises(EngineMissing, match=r"whisper-base-mlx: MLX needs Apple silicon.*set speech = whisper-base$"):
+        governor(speech="whisper-base-mlx").check_transcriber()

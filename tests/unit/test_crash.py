@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from pomnit import Memory, Settings
+from pomnit.engines.fake import FakeTranscriber
 from support import database, processes
 from support.pictures import engines, note, picture
+from support.recordings import CARD, said_at, write_wav
 
 pytestmark = pytest.mark.slow
 
@@ -261,3 +263,26 @@ def test_ctrl_c_ends_with_130_and_the_next_command_does_the_rest(settings: Setti
         assert memory.retry().waiting == 0
         assert memory.status().items == {"image": {"ready": 12}}
     assert database.what_disagrees(settings) == []
+
+
+def test_a_recording_that_was_being_heard_goes_on_behind_what_was_stored(settings: Settings, files: Path, monkeypatch):
+    monkeypatch.setenv("POMNIT_PROFILE", "8gb")
+    talk = write_wav(files / "talk.wav", said_at(range(10, 400, 40), 410.0))  # ten windows, four at a time
+    with processes.Adding() as adding:
+        _, ended = adding.run([talk], environ={"DIE_IN_BATCH": "2"})
+    assert ended == -signal.SIGKILL
+    assert database.what_disagrees(settings) == []
+    heard: list[int] = []
+
+    class Noting(FakeTranscriber):
+        def transcribe(self, windows, *, language=None):
+            heard.append(len(windows))
+            return super().transcribe(windows, language=language)
+
+    again = Noting(CARD, lambda _: "семь три", "ru")
+    with Memory.open(settings=settings, engines=engines() | {"transcribe": again}) as memory:
+        assert memory.retry().waiting == 0
+        (hit,) = memory.search("семь три")
+        places = [place for passage in memory.show(hit.item.id).passages for place in passage.places]
+    assert [round(place.start_s) for place in places] == list(range(10, 400, 40))
+    assert sum(heard) == 6  # those of the first batch were not heard again

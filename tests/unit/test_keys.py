@@ -138,7 +138,7 @@ def test_a_damaged_marker_is_reported_as_such(given, bad):
     assert (given.home / "home.json").read_bytes() == bad
 
 
-@pytest.mark.parametrize("newer", [{"format": 2}, {"format": 2, "key": None, "check": None}])
+@pytest.mark.parametrize("newer", [{"format": 3}, {"format": 3, "key": None, "check": None}])
 def test_a_memory_of_a_newer_format_is_refused(given, newer):
     open_keys(given)
     marker = given.home / "home.json"
@@ -198,15 +198,15 @@ def test_a_machine_without_a_keychain_uses_a_file_or_says_so(given, keychain, ba
 
 def test_the_one_who_is_second_takes_the_key_of_the_first(given, monkeypatch):
     first: list[keys.Keys] = []
-    save = keys._save_file
+    save = keys.save
 
-    def slowly(path, root):
+    def slowly(settings, marker, root):
         if not first:  # another process makes the memory while this one is making its key
-            monkeypatch.setattr(keys, "_save_file", save)
+            monkeypatch.setattr(keys, "save", save)
             first.append(open_keys(given))
-        return save(path, root)
+        return save(settings, marker, root)
 
-    monkeypatch.setattr(keys, "_save_file", slowly)
+    monkeypatch.setattr(keys, "save", slowly)
     second = open_keys(given)
     assert (second.memory, secrets_of(second)) == (first[0].memory, secrets_of(first[0]))
     assert secrets_of(open_keys(given)) == secrets_of(second)

@@ -102,7 +102,7 @@ def governor(settings: Settings, world: World, monkeypatch: pytest.MonkeyPatch) 
 
 
 def plan(world: World, name: str) -> Plan:
-    return FakePlan("embed", name, "onnx", 1, None, MINILM, 8, "digest", world)
+    return FakePlan("embed", name, "onnx", 1, None, MINILM, 8, "digest", world=world)
 
 
 @pytest.fixture

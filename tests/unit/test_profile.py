@@ -16,7 +16,7 @@ from PIL import Image
 
 from pomnit import Settings, records
 from pomnit.doors.cli import profile_chart
-from pomnit.engines.fake import FakeEncoder, FakeRecogniser, FakeReranker
+from pomnit.engines.fake import FakeAnswerer, FakeEncoder, FakeRecogniser, FakeReranker, FakeTranscriber
 from pomnit.engines.protocols import Line, Word
 from pomnit.errors import EngineError, UsageError
 from pomnit.governor.gauge import here
@@ -31,6 +31,7 @@ from pomnit.records import Check, ProfileReport, Sample
 from pomnit.watch import short
 from support import processes
 from support.pictures import note
+from support.recordings import CARD
 
 MB = 1_000_000
 GROWS = f"x = b'x' * (120 * {MB}); import time; time.sleep(0.5)"
@@ -73,6 +74,8 @@ def use(settings: Settings):
         "recognise": reads("Nichts davon"),
         "embed": FakeEncoder(ALL_MINILM_L6_V2),
         "rerank": FakeReranker(MS_MARCO_MINILM),
+        "transcribe": FakeTranscriber(CARD, lambda _: "семь три"),
+        "answer": FakeAnswerer(["A screen", " of mail."]),
     }
     governor = Governor(settings, engines=engines)
     return replace(in_use(governor, None), reranker=MS_MARCO_MINILM)
@@ -155,19 +158,21 @@ def test_memory_that_comes_and_goes_is_no_growth():
 # The stages of ours
 
 
-def test_each_stage_runs_its_rounds_and_what_is_not_built_yet_is_named(settings: Settings, use: InUse):
+def test_each_stage_runs_its_rounds_with_what_it_did(settings: Settings, use: InUse):
     seen = []
     report = run(settings, use, rounds=4, on_progress=lambda happening: seen.append((happening.stage, happening.done)))
     assert [stage.name for stage in report.stages] == list(STAGES)
     by_name = {stage.name: stage for stage in report.stages}
-    assert seen == [(name, done) for name in ("ocr", "embeddings", "reranking") for done in range(5)]
+    assert seen == [(name, done) for name in STAGES for done in range(5)]
     for name in ("embeddings", "reranking"):
         assert by_name[name].verdict == "ok", by_name[name]
         assert by_name[name].rounds == 4
         assert by_name[name].again_s is not None
         assert "passages of 800 characters" in by_name[name].note
-    for name in ("speech", "vision"):
-        assert (by_name[name].verdict, by_name[name].reasons) == (None, ("not built yet",))
+    assert (by_name["speech"].verdict, by_name["speech"].rounds) == ("ok", 4)
+    assert "windows of 14 s together" in by_name["speech"].note
+    assert (by_name["vision"].verdict, by_name["vision"].rounds) == ("ok", 4)
+    assert by_name["vision"].note.endswith("2 pieces of what is said of it, fake")
     assert {check.name for check in report.environment} == {"memory", "budget", "swap", "pressure"}
     assert len(report.samples) > 6
 
@@ -212,7 +217,8 @@ def test_the_passages_are_long_and_in_the_languages_of_the_model():
 def test_the_command_runs_the_stages_asked_for_and_makes_no_memory(cli, settings: Settings):
     done = cli("profile", "--stage", "vision", "--stage", "speech", "--stage", "reranking")
     assert done.code == 0, done.err
-    assert [line.split()[0] for line in done.out.splitlines() if "not built yet" in line] == ["speech", "vision"]
+    assert [line.split()[0] for line in done.out.splitlines() if "no model is here" in line] == ["vision"]
+    assert "pomnit models pull whisper-" in done.out
     assert "reranking  no reranker is in use" in done.out
     assert "of a budget of" in done.out.splitlines()[-1]
     assert not settings.home.exists()

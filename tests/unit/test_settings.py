@@ -49,11 +49,14 @@ def test_origins_of_different_keys_are_put_together(file, tmp_path):
 
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Settings)])
 def test_every_setting_can_come_from_the_environment(file, name):
-    value = {"key": "keychain", "bits": "32", "recogniser": "tesseract", "runtime": "onnx", "profile": "16gb"}.get(
-        name, "/7777" if "Path" in str(Settings.__annotations__[name]) else "7777"
-    )
+    value = {"key": "keychain", "bits": "32", "recogniser": "tesseract", "runtime": "onnx", "profile": "16gb"}
+    value |= {"describe": "on", "answer_url": "http://127.0.0.1:7777/v1"}
+    value |= {"sensitive": "drop", "sensitive_kinds": "card", "retention_quota": "77770000"}
+    value |= {"exclude_known": "off", "private_windows": "keep", "unknown_windows": "keep", "excluded": "skip"}
+    value |= {"capture_quality": "77"}
+    value = value.get(name, "/7777" if "Path" in str(Settings.__annotations__[name]) else "7777")
     found = getattr(load(file, "", {f"POMNIT_{name.upper()}": value}), name)
-    assert str(found) == value
+    assert found == (value,) or str(found) == value
     assert found != getattr(Settings(), name)
 
 
@@ -144,3 +147,55 @@ def test_a_folder_instead_of_the_file_is_refused_by_name(file):
 def test_settings_do_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().threads = 2
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://localhost:11434", "http://localhost:11434/v1"),
+        ("http://localhost:11434/v1/", "http://localhost:11434/v1"),
+        ("https://example.org/api/v1/chat/completions", "https://example.org/api/v1"),
+        ("http://[::1]:8080/v1", "http://[::1]:8080/v1"),
+        (" HTTP://127.0.0.1:1234 ", "http://127.0.0.1:1234/v1"),
+    ],
+)
+def test_a_servers_address_is_understood_as_people_copy_it(file, given, url):
+    assert load(file, f'answer_url = "{given}"').answer_url == url
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "localhost:11434",
+        "ftp://localhost",
+        "file:///etc",
+        "http://",
+        "http://host:0",
+        "http://host:99999",
+        "http://[::1",
+        "http://ho st/",
+        "http://ho\nst/",
+        "http://хост/",
+        "http://host/\u202e",
+        "http://host/" + "a" * 1000,
+    ],
+)
+def test_what_is_no_address_is_refused_with_an_example(file, given):
+    with pytest.raises(UsageError, match=r"answer_url.*http://localhost:11434/v1"):
+        load(file, answer_url=given)
+
+
+@pytest.mark.parametrize("given", ["http://me:s3cret@host/v1", "http://s3cret@host", "https://host/v1?key=s3cret"])
+def test_a_secret_in_an_address_is_refused_and_not_shown(file, given):
+    with pytest.raises(UsageError, match="POMNIT_ANSWER_KEY") as caught:
+        load(file, answer_url=given)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_rules_of_what_is_never_captured_are_a_list_or_parted_by_semicolons(file):
+    rules = ("app:Telegram", "title:Счёт, банк")
+    assert load(file, 'exclude = ["app:Telegram", "title:Счёт, банк"]').exclude == rules
+    assert load(file, "", {"POMNIT_EXCLUDE": "app:Telegram; title:Счёт, банк;"}).exclude == rules
+    for wrong in ("exclude = 3", "exclude = [3]", "capture_quality = 101", 'private_windows = "show"'):
+        with pytest.raises(UsageError):
+            load(file, wrong)

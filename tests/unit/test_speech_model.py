@@ -11,8 +11,6 @@ from pomnit.settings import Settings
 from support.pictures import engines
 from support.recordings import CARD, GOLDEN, RECORDINGS, said_at, write, write_wav
 
-pytestmark = pytest.mark.skip(reason="the small checkpoint of golden/speech is not trained yet")
-
 
 @pytest.fixture
 def settings(isolated, monkeypatch):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pomnit.engines.protocols import Line, Terms, WindowText
+from pomnit.engines.prompt import answerable, spoken
+from pomnit.engines.protocols import Asked, Line, Terms, WindowText
 from pomnit.errors import EngineError
 from pomnit.models.cards import EncoderCard, RerankerCard, SpeechCard
 from pomnit.records import Segment
@@ -149,3 +150,41 @@ class FakeTranscriber:
 
     def close(self) -> None:
         self._closed = True
+
+
+class FakeAnswerer:
+    """The Answerer protocol from a script: the same pieces for every question, or what a function says to each.
+
+    What it was asked is in ``asked``. As of a model, NOT_FOUND alone is nothing.
+    """
+
+    def __init__(
+        self, say: Iterable[str] | Callable[[Asked], Iterable[str]], *, sees: bool = True, name: str = "fake"
+    ) -> None:
+        self.name, self.sees = name, sees
+        self.asked: list[Asked] = []
+        self._say = say if callable(say) else _always(tuple(say))
+        self._closed = False
+
+    def answer(self, asked: Asked, *, stopped: Callable[[], bool] = lambda: False) -> Iterator[str]:
+        """Gives the pieces of the answer; nothing is said without evidence.
+
+        Raises:
+            EngineError: the answerer was closed.
+        """
+        if self._closed:
+            raise EngineError(f"{self.name}: the answerer was closed")
+        if stopped() or not answerable(asked, sees=self.sees):
+            return
+        self.asked.append(asked)
+        for piece in spoken(self._say(asked)):
+            yield piece
+            if stopped():
+                return
+
+    def close(self) -> None:
+        self._closed = True
+
+
+def _always(said: tuple[str, ...]) -> Callable[[Asked], Iterable[str]]:
+    return lambda _: said

@@ -29,6 +29,7 @@ from pomnit.engines.text import window
 from pomnit.errors import DiskFull, EngineError, EngineMissing, ModelDamaged, PomnitError
 from pomnit.models.cards import EncoderCard, RerankerCard, TextCard
 from pomnit.models.hub import MANIFEST, PART, ModelFiles, put_in_place, write_manifest
+from pomnit.store.disk import make_private
 
 _SILENCE = 600.0  # seconds without a sign of life; a layer of the largest model takes 20
 _ERRORS: dict[int, type[PomnitError]] = {kind.exit_code: kind for kind in (DiskFull, EngineMissing, ModelDamaged)}
@@ -166,7 +167,7 @@ def make(
 
     What a killed process left half-written has another name, and the next one removes it.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_private(target.parent)
     with _turn(target.parent):
         if unless_there and (target / MANIFEST).is_file():
             return

@@ -38,6 +38,7 @@ from pomnit.engines.onnx_graph import (
 from pomnit.engines.onnx_heads import check_head, encoder_head, reads_first_only, reranker_head
 from pomnit.engines.onnx_layers import Layers, check_finite
 from pomnit.engines.onnx_qwen3 import Qwen3
+from pomnit.engines.onnx_silent import onnxruntime
 from pomnit.engines.text import (
     Floats,
     PairReader,
@@ -194,13 +195,11 @@ class Builder:
         """Gives what one step makes of ``states`` in fp32, and the greatest magnitude of each channel that each of its
         products reads.
         """
-        import onnxruntime
-
         graph, products = Graph(), Products(32)
         result = write(self.layers(graph, products))
         read = sorted({*products.read.values()} - {INPUT})
         model = graph.model({INPUT: ["texts", "tokens", self.config.hidden]}, [result, *read])
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        session = onnxruntime().InferenceSession(model, providers=["CPUExecutionProvider"])
         found = dict(zip([result, *read], session.run(None, {INPUT: states}), strict=True)) | {INPUT: states}
         return found[result], {name: np.abs(found[x]).max(axis=(0, 1)) for name, x in products.read.items()}
 

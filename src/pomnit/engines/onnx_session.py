@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pomnit.engines import onnx_silent
 from pomnit.engines.onnx_graph import GRAPH, INPUT, PLACES, SECOND, TABLES, WORDS
 from pomnit.engines.text import Floats, TextConfig, window
 from pomnit.errors import EngineError, EngineMissing, ModelDamaged
@@ -101,7 +102,7 @@ class OnnxModel:
 
 def _session(folder: Path) -> Any:
     try:
-        import onnxruntime
+        onnxruntime = onnx_silent.onnxruntime()
     except ImportError as error:
         raise EngineMissing(f"{error}; type: pip install onnxruntime") from None
     graph = folder / GRAPH

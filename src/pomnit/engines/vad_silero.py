@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 
+from pomnit.engines.onnx_silent import onnxruntime
 from pomnit.errors import EngineError, EngineMissing, ModelDamaged
 
 if TYPE_CHECKING:
@@ -63,12 +63,13 @@ def _session() -> Any:
     files = [file for place in (found and found.submodule_search_locations) or () for file in Path(place).glob(_MODELS)]
     if not files:
         raise EngineMissing("speech: faster-whisper 1.2 is not installed; type: pip install 'pomnit[speech]'")
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # it would keep what one long block once took
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(str(files[0]), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(str(files[0]), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 as above
         raise ModelDamaged(f"{files[0]}: {error}; type: pip install --force-reinstall faster-whisper") from None
     return session

@@ -31,6 +31,9 @@ class Profile:
     vision: str
     speech_batch: int  # windows of 30 s that are transcribed together
     longest_text: int  # tokens that an encoder reads at once
+    answer_tokens: int  # of a question with its evidence and pictures, and of the answer
+    picture_pixels: int  # of all pictures that are looked at for one answer
+    picture_side: int  # pixels of a picture's longer side
     idle_s: float  # after which an engine that nobody uses is unloaded
     keeping: bool  # whether the engines of one stage stay, when there is room, while the next one's are loaded
 
@@ -51,6 +54,9 @@ PROFILES: dict[ProfileName, Profile] = {
             vision="Qwen3-VL-4B",
             speech_batch=4,
             longest_text=512,
+            answer_tokens=2_304,
+            picture_pixels=524_288,
+            picture_side=1_024,
             idle_s=10,  # ended and given back within 15 s of the last work
             keeping=False,
         ),
@@ -65,6 +71,9 @@ PROFILES: dict[ProfileName, Profile] = {
             vision="Qwen3-VL-4B",
             speech_batch=12,
             longest_text=1024,
+            answer_tokens=6_144,
+            picture_pixels=1_572_864,
+            picture_side=1_600,
             idle_s=60,
             keeping=True,
         ),
@@ -79,6 +88,9 @@ PROFILES: dict[ProfileName, Profile] = {
             vision="Qwen3-VL-8B",
             speech_batch=12,
             longest_text=2048,
+            answer_tokens=12_288,
+            picture_pixels=3_145_728,
+            picture_side=2_048,
             idle_s=300,
             keeping=True,
         ),

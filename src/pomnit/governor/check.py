@@ -22,6 +22,7 @@ from pomnit.models.cards import EncoderCard, RerankerCard, Variant
 from pomnit.models.golden import PAIRS
 from pomnit.records import Lang, ModelCheck
 from pomnit.settings import Settings
+from pomnit.store.disk import make_private
 
 _AGREE = {4: 0.90, 6: 0.98, 8: 0.985, 16: 0.999}  # mean agreement with 32 bits, by bits; below it is a warning
 _TERMS_AGREE = 0.9  # the same for the weights of tokens
@@ -102,7 +103,7 @@ def _exact(variant: Variant, settings: Settings) -> tuple[Run | None, str]:
     needed = resident(Variant(card, runtime, 32))
     if needed > machine().total / 2:
         return None, f"not compared with 32 bits: that takes {needed / 1e9:.0f} GB of memory"
-    settings.cache.mkdir(parents=True, exist_ok=True)
+    make_private(settings.cache)
     if 4 * card.parameters > shutil.disk_usage(settings.cache).free / 2:
         return None, f"not compared with 32 bits: that takes {4 * card.parameters / 1e9:.0f} GB of disk for a while"
     with tempfile.TemporaryDirectory(dir=settings.cache, prefix="check-") as folder:

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
@@ -27,6 +28,7 @@ Answer = tuple[dict[str, Any], "list[NDArray[Any]]"]
 
 LOADING = 120.0  # seconds that an engine may take to load
 ENDING = 3.0  # seconds that it has to end by itself
+LOOKING = 0.05  # seconds between two looks at whether an answer that comes piece by piece is still wanted
 _LAST_WORDS = 2000  # bytes of what it wrote to standard error,
 _LAST_WORDS_S = 1.0  # and seconds in which they must have come
 _SIGNALS = {one.value: one.name for one in signal.Signals}
@@ -43,7 +45,7 @@ class Child:
         self._plan, self._loading_s = dict(plan), loading_s
         self._numbers = itertools.count()
         self._registering = threading.Lock()
-        self._open: dict[int, Future[Answer]] | None = {}  # None once it is dead: nobody answers any more
+        self._open: dict[int, Future[Answer] | _Pieces] | None = {}  # None once it is dead: nobody answers any more
         self._to_write: queue.SimpleQueue[list[bytes | memoryview] | None] = queue.SimpleQueue()
         self._last_words = b""
         self._process = subprocess.Popen(
@@ -90,26 +92,63 @@ class Child:
             EngineError: what the engine raised.
             EngineDied: its process ended first, or took longer than ``timeout_s`` and was ended.
         """
-        future = self._send(message, arrays)
+        future = Future[Answer]()
+        self._send(message, arrays, future)
         try:
             answer, found = future.result(timeout_s)
         except FutureTimeout:
             self.kill()
             raise EngineDied(f"{self.name}: no answer within {timeout_s:g} s, so its process was ended") from None
-        if "error" in answer:
-            kind = getattr(errors, str(answer["error"]), EngineError)
-            raise (kind if isinstance(kind, type) and issubclass(kind, EngineError) else EngineError)(answer["text"])
+        _check(answer)
         return answer, found
 
-    def _send(self, message: Mapping[str, Any], arrays: Sequence[Any]) -> Future[Answer]:
-        number, future = next(self._numbers), Future[Answer]()
+    def stream(
+        self,
+        message: Mapping[str, Any],
+        arrays: Sequence[Any] = (),
+        *,
+        stopped: Callable[[], bool] = lambda: False,
+        timeout_s: float | None = None,
+    ) -> Generator[Answer, None, None]:
+        """Gives the engine's answer piece by piece, the first an empty one: it begins. Whoever closes the iterator, or
+        says that it is ``stopped``, waits for no more; the engine is told and ends soon.
+
+        Raises:
+            EngineError: what the engine raised.
+            EngineDied: its process ended first, or nothing came for longer than ``timeout_s`` and it was ended.
+        """
+        pieces = _Pieces()
+        number = self._send({"stream": True, **message}, arrays, pieces)
+        try:
+            while not stopped():
+                try:
+                    (answer, found), more = pieces.next(stopped, timeout_s)
+                except TimeoutError:
+                    self.kill()
+                    raise EngineDied(
+                        f"{self.name}: nothing came for {timeout_s:g} s, so its process was ended"
+                    ) from None
+                except _NotWanted:
+                    return
+                _check(answer)
+                if not more:
+                    return
+                yield answer, found
+        finally:
+            with self._registering:
+                left = (self._open or {}).pop(number, None)
+            if left is not None:
+                self._to_write.put(frames.packed({"stop": number}))
+
+    def _send(self, message: Mapping[str, Any], arrays: Sequence[Any], waiting: Future[Answer] | _Pieces) -> int:
+        number = next(self._numbers)
         pieces = frames.packed({"number": number, **message}, arrays)
         with self._registering:
             if self._open is None:
                 raise self._death()
-            self._open[number] = future
+            self._open[number] = waiting
         self._to_write.put(pieces)
-        return future
+        return number
 
     def _write(self) -> None:
         """Writes what is asked. In a thread of its own: a process that hangs does not read, and nobody may wait for it
@@ -130,10 +169,15 @@ class Child:
         assert self._process.stdout is not None
         with contextlib.suppress(EngineError, OSError, ValueError):
             while (came := frames.read(self._process.stdout)) is not None:
+                number, more = came[0].pop("number", -1), came[0].pop("more", False) is True
                 with self._registering:
-                    future = (self._open or {}).pop(came[0].pop("number", -1), None)
-                if future is not None:
-                    future.set_result(came)
+                    waiting = (self._open or {}).get(number)
+                    if waiting is not None and not more:
+                        del (self._open or {})[number]
+                if isinstance(waiting, _Pieces):
+                    waiting.put(came, more=more)
+                elif waiting is not None and not more:
+                    waiting.set_result(came)
         self._process.kill()
         self._threads[0].join(_LAST_WORDS_S)
         with self._registering:
@@ -174,6 +218,49 @@ class Child:
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+class _NotWanted(Exception):
+    """Nobody waits for the next piece any more."""
+
+
+class _Pieces:
+    """What came of an answer and was not taken yet."""
+
+    def __init__(self) -> None:
+        self._came: queue.SimpleQueue[tuple[Answer, bool] | BaseException] = queue.SimpleQueue()
+
+    def put(self, answer: Answer, *, more: bool) -> None:
+        self._came.put((answer, more))
+
+    def set_exception(self, error: BaseException) -> None:
+        self._came.put(error)
+
+    def next(self, stopped: Callable[[], bool], timeout_s: float | None) -> tuple[Answer, bool]:
+        """Gives the next piece, and whether more will come.
+
+        Raises:
+            TimeoutError: none came in time.
+            _NotWanted: it was stopped.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            with contextlib.suppress(queue.Empty):
+                came = self._came.get(timeout=LOOKING)
+                if isinstance(came, BaseException):
+                    raise came
+                return came
+            if stopped():
+                raise _NotWanted
+            if until is not None and time.monotonic() > until:
+                raise TimeoutError
+
+
+def _check(answer: Mapping[str, Any]) -> None:
+    """Raises what the engine raised."""
+    if "error" in answer:
+        kind = getattr(errors, str(answer["error"]), EngineError)
+        raise (kind if isinstance(kind, type) and issubclass(kind, EngineError) else EngineError)(answer["text"])
 
 
 def _python_path() -> str:

@@ -12,8 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pomnit.engines.protocols import Encoder, Recogniser, Reranker, Transcriber
+from pomnit.engines.protocols import Answerer, Encoder, Recogniser, Reranker, Transcriber
 from pomnit.errors import EngineError, EngineMissing, UsageError
+from pomnit.governor import answering
+from pomnit.governor.answering import Answering
 from pomnit.governor.budget import detect
 from pomnit.governor.machine import machine
 from pomnit.governor.plans import Job, Plan
@@ -50,6 +52,7 @@ class Chooser:
         self._settings = settings
         self._recogniser: Recogniser | None = given.get("recognise")
         self._transcriber: Transcriber | None = given.get("transcribe")
+        self._answerer: Answerer | None = given.get("answer")
         self._encoders: dict[str, Encoder] = {e.card.name: e for e in _listed(given.get("embed"))}
         self._rerankers: dict[str, Reranker] = {e.card.name: e for e in _listed(given.get("rerank"))}
 
@@ -124,7 +127,8 @@ class Chooser:
     def speech_card(self) -> SpeechCard:
         """Gives the model that transcribes: the one of the settings or of the profile.
 
-        Where the profile's is not here, others are tried: the largest of those that are smaller, else the smallest.
+        On Apple silicon it is the one for MLX that is tried first. Where the profile's is not here, others are tried:
+        the largest of those that are smaller, else the smallest.
 
         Raises:
             EngineMissing: the settings name one that is not known.
@@ -138,13 +142,16 @@ class Chooser:
             if (card := SPEECH.get(s.speech)) is None:
                 raise EngineMissing(f"speech = {s.speech!r:.80} in the settings; models: auto, {', '.join(SPEECH)}")
             return card
-        wanted = SPEECH[detect(machine(), s.profile, s.budget).profile.speech]
-        here = [
-            c for c in SPEECH.values() if hub.state(c, s.models, s.cache, runtime=None, bits=c.bits).state == "ready"
-        ]
-        if wanted in here or not here:
-            return wanted
-        smaller = [card for card in here if card.parameters <= wanted.parameters]
+        name = detect(machine(), s.profile, s.budget).profile.speech
+        by_mlx = on_apple_silicon() and importlib.util.find_spec("mlx") is not None
+        usable = [card for card in SPEECH.values() if by_mlx or card.runtime != "mlx"]
+        here = [c for c in usable if hub.state(c, s.models, s.cache, runtime=None, bits=c.bits).state == "ready"]
+        here.sort(key=lambda card: card.runtime != "mlx")  # of two that are as large, the first is taken
+        wanted = [SPEECH[f"{name}-mlx"], SPEECH[name]] if by_mlx else [SPEECH[name]]
+        for card in wanted:
+            if card in here or not here:
+                return card
+        smaller = [card for card in here if card.parameters <= wanted[0].parameters]
         return max(smaller, key=lambda c: c.parameters) if smaller else min(here, key=lambda c: c.parameters)
 
     def check_transcriber(self) -> None:
@@ -164,11 +171,21 @@ class Chooser:
         """
         from pomnit.models import hub
 
-        check_speech()
         card, s = self.speech_card(), self._settings
+        check_speech(card)
         files = hub.published(card, s.models, s.cache)
         name = f"{card.name} {card.runtime}-{card.bits}"
+        if card.runtime == "mlx":
+            return Plan("transcribe", name, "mlx", 1, files.folder, card, card.bits, files.digest)
         return Plan("transcribe", name, "faster-whisper", s.threads, files.folder, card, card.bits, files.digest)
+
+    def answering(self, name: str | None = None) -> Answering:
+        """Gives who answers questions, and why: by ``name``, else by the settings; asks nobody and loads nothing.
+
+        Raises:
+            EngineMissing: nobody does but the extractive answerer; says why, and what could be done.
+        """
+        return answering.chosen(self._settings, name, self._answerer)
 
     def plan(self, variant: Variant) -> Plan:
         """Gives how a model of texts is made; what ONNX Runtime needs is built when it is not there yet.
@@ -210,7 +227,15 @@ class Chooser:
         """Gives what would serve each job, without loading it; no reranker need be in use."""
         found = [self._choose_recogniser(), self._choose("embed", encoder or self.variant(self.default))]
         found += [] if reranker is None else [self._choose("rerank", self.variant(reranker))]
-        return [*found, self._choose_transcriber()]
+        return [*found, self._choose_transcriber(), self._choose_answerer()]
+
+    def _choose_answerer(self) -> Choice:
+        try:
+            chosen = self.answering()
+        except EngineMissing as error:
+            asked = self._settings.answerer in ("auto", answering.EXTRACTIVE)
+            return Choice("answer", answering.EXTRACTIVE, "", str(error), asked)
+        return Choice("answer", chosen.name, chosen.runtime, chosen.reason, True)
 
     def _choose_transcriber(self) -> Choice:
         if self._transcriber is not None:
@@ -222,7 +247,7 @@ class Chooser:
         except (EngineError, UsageError) as error:
             return Choice("transcribe", name, "", str(error), False)
         why = "by the profile and what is here" if self._settings.speech == "auto" else "asked for in the settings"
-        runtime = f"CTranslate2 {version('ctranslate2')} (CPU)"
+        runtime = _RUNTIMES["mlx"] if plan.kind == "mlx" else f"CTranslate2 {version('ctranslate2')} (CPU)"
         return Choice("transcribe", plan.name, runtime, f"{why}, {plan.bits} bits; files in {plan.folder}", True)
 
     def _choose_recogniser(self) -> Choice:
@@ -289,17 +314,27 @@ def check_runtime(variant: Variant) -> None:
             f"{variant.name}: ONNX Runtime has no products of {variant.bits} bits; choose "
             f"{', '.join(map(str, _ONNX_BITS))}"
         )
-    if variant.runtime == "mlx" and not on_apple_silicon():
-        here = f"{platform.system()} on {platform.machine()}"
-        what = f"{variant.card.name}: " if variant.card.made_for else ""
+    if variant.runtime == "mlx":
         then = "choose a model of another form" if variant.card.made_for else "set runtime = auto or onnx"
+        _check_mlx(variant.card.name if variant.card.made_for else "", then)
+
+
+def _check_mlx(model: str, then: str) -> None:
+    """Refuses MLX where it would be of no use or is not installed.
+
+    Raises:
+        EngineMissing: says what else can be done, ``then``.
+    """
+    what = f"{model}: " if model else ""
+    if not on_apple_silicon():
+        here = f"{platform.system()} on {platform.machine()}"
         raise EngineMissing(f"{what}MLX needs Apple silicon, and this is {here}; {then}")
-    if variant.runtime == "mlx" and importlib.util.find_spec("mlx") is None:
-        raise EngineMissing("mlx is not installed; type: pip install mlx, or set runtime = onnx")
+    if importlib.util.find_spec("mlx") is None:
+        raise EngineMissing(f"{what}mlx is not installed; type: pip install mlx, or {then}")
 
 
-def check_speech() -> None:
-    """Refuses to transcribe where the packages for it are not installed.
+def check_speech(card: SpeechCard | None = None) -> None:
+    """Refuses to transcribe where the packages for it are not installed, or what this model runs on is not here.
 
     Raises:
         EngineMissing.
@@ -307,6 +342,8 @@ def check_speech() -> None:
     if lacking := [name for name in ("faster_whisper", "ctranslate2", "av") if importlib.util.find_spec(name) is None]:
         names = ", ".join(name.replace("_", "-") for name in lacking)
         raise EngineMissing(f"speech: {names} not installed; type: pip install 'pomnit[speech]'")
+    if card is not None and card.runtime == "mlx":
+        _check_mlx(card.name, f"set speech = {card.name.removesuffix('-mlx')}")
 
 
 def _vision(wanted: str) -> Choice:

@@ -16,23 +16,24 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pomnit.engines.protocols import Encoder, Recogniser, Reranker, Transcriber
+from pomnit.engines.protocols import Answerer, Encoder, Recogniser, Reranker, Transcriber
 from pomnit.errors import EngineError, TooLarge
-from pomnit.governor import allocator, measured
+from pomnit.governor import allocator, answering, measured
 from pomnit.governor.budget import SMALL, Budget, detect, gb
 from pomnit.governor.children import Child
 from pomnit.governor.choose import Chooser
-from pomnit.governor.estimate import resident
+from pomnit.governor.estimate import looking, resident
 from pomnit.governor.gauge import Gauge
 from pomnit.governor.ledger import Evict, Ledger, Ticket
 from pomnit.governor.machine import machine
 from pomnit.governor.plans import Job, Plan
 from pomnit.governor.reading import Reading
 from pomnit.governor.remote import REMOTE, Remote
-from pomnit.models.cards import RerankerCard, SpeechCard, TextCard, Variant
+from pomnit.models.cards import RerankerCard, SpeechCard, TextCard, Variant, VisionCard
 from pomnit.settings import Settings
 
 if TYPE_CHECKING:
+    from pomnit.engines.answerer_openai import OpenAIAnswerer
     from pomnit.governor.ownership import Ownership
 
 RECOGNISER = 170_000_000  # bytes of each instance of Tesseract with two languages, at work on a full screen
@@ -71,6 +72,7 @@ class Governor(Chooser):
         self._grants: dict[Ticket, _Granted] = {}
         self._pressure = _Pressure()
         self._keeper: threading.Thread | None = None
+        self._server: OpenAIAnswerer | None = None  # that of the settings, once it was asked
         self.ownership: Ownership | None = None  # of the memory that it serves: then only its owner loads what is large
 
     # Leases
@@ -131,6 +133,32 @@ class Governor(Chooser):
         else:
             with self._here_or_there(self.plan(self.variant(card, bits)), person=True) as engine:
                 yield engine
+
+    @contextlib.contextmanager
+    def answerer(self, name: str | None = None, *, person: bool = True) -> Iterator[tuple[Answerer, str]]:
+        """Gives a generating answerer for as long as the block runs, and why it is this one.
+
+        ``name``: that of the settings when None; "server", or a model's; ``person`` says that somebody waits for it.
+
+        Raises:
+            EngineMissing: there is none, with what could be done; then the extractive answerer is left.
+            ModelDamaged, TooLarge: it cannot be loaded.
+        """
+        chosen = self.answering(name)
+        if chosen.plan is not None:
+            with self._here_or_there(chosen.plan, person) as engine:
+                yield engine, chosen.reason
+        elif chosen.kind == "given":
+            assert self._answerer is not None
+            yield self._answerer, chosen.reason
+        else:
+            yield self._server_answerer(), chosen.reason
+
+    def _server_answerer(self) -> OpenAIAnswerer:
+        """Gives the one that speaks to the server: what it has found out of that is kept."""
+        with self._changed:
+            self._server = self._server or answering.server(self._settings)
+            return self._server
 
     @contextlib.contextmanager
     def _here_or_there(self, plan: Plan, person: bool) -> Iterator[Any]:
@@ -371,6 +399,8 @@ def _thought(plan: Plan) -> int:
         return PROGRAM + plan.threads * RECOGNISER
     if isinstance(plan.card, SpeechCard):
         return PROGRAM + plan.card.held_bytes + plan.card.window_bytes
+    if isinstance(plan.card, VisionCard):
+        return PROGRAM + looking(plan.card, plan.tokens, plan.pixels)
     assert isinstance(plan.card, TextCard)
     n_bytes = resident(Variant(plan.card, "mlx" if plan.kind == "mlx" else "onnx", plan.bits))
     n_bytes += plan.threads * AT_WORK.get(plan.card.architecture, 0) if n_bytes > SMALL else 0
@@ -379,7 +409,7 @@ def _thought(plan: Plan) -> int:
 
 def _sits_here(plan: Plan, n_bytes: int) -> bool:
     """Says whether an engine of that size lives in the process that uses it."""
-    return plan.job not in ("recognise", "transcribe") and n_bytes <= SMALL
+    return plan.job not in ("recognise", "transcribe", "answer") and n_bytes <= SMALL
 
 
 def _close(engine: Any) -> None:

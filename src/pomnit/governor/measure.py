@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pomnit import errors
+from pomnit.engines.onnx_silent import SILENT
 from pomnit.errors import EngineError
 from pomnit.governor.choose import Chooser
 from pomnit.governor.machine import taken
@@ -72,7 +73,7 @@ def run(variant: Variant, settings: Settings, rounds: int) -> Run:
         done = subprocess.run(
             [sys.executable, "-P", "-m", __name__],  # -P: the working folder is not searched for code
             check=False,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=os.environ | SILENT | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
             input=json.dumps(request),
             capture_output=True,
             text=True,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 
 from pomnit.settings import Settings
+from pomnit.store.disk import make_private
 
 _FILE = "measured.json"
 
@@ -22,7 +24,7 @@ def read(settings: Settings) -> dict[str, int]:
 def keep(settings: Settings, key: str, n_bytes: int) -> None:
     """Keeps one figure, in place of the one before."""
     with contextlib.suppress(OSError):  # it is estimated then
-        settings.models.mkdir(parents=True, exist_ok=True)
-        fresh = settings.models / f"{_FILE}.new"
+        make_private(settings.models)
+        fresh = settings.models / f"{_FILE}.{os.getpid()}.new"  # two programs may keep something at once
         fresh.write_text(json.dumps(read(settings) | {key: n_bytes}, indent=1), "utf-8")
         fresh.replace(settings.models / _FILE)

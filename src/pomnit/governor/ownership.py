@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,6 +41,8 @@ class Ownership:
         self._owns = self._working = self._wanted = False
         self._holders = 0
         self._service: Service | None = None
+        self.on_lock: Callable[[], None] = lambda: None  # called when somebody locks the memory, from another thread
+        self.on_work: Callable[[], None] = lambda: None  # called when something was handed in, from another thread
         governor.ownership = self
 
     @property
@@ -147,7 +149,14 @@ class Ownership:
         """Says whether this process works on the queue; if not, it lets go as soon as it can."""
         with self._changed:
             self._wanted = self._wanted or not self._working
+            if self._working:
+                self.on_work()
             return self._working
+
+    def lock(self) -> None:
+        """Hears that the memory is locked: what is being worked on is given up, and the keys are used no more."""
+        self.on_lock()
+        self.governor.abandon()
 
     def _ask_owner(self) -> bool | None:
         """Gives whether the owner works on the queue; None when nobody answers."""

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pomnit.models.cards import Card, EncoderCard, RerankerCard, SpeechCard
+from pomnit.models.cards import Card, EncoderCard, RerankerCard, SpeechCard, VisionCard
 
-Job = Literal["recognise", "transcribe", "embed", "rerank"]
-JOBS: tuple[Job, ...] = ("recognise", "transcribe", "embed", "rerank")
-_CARDS: dict[str, Callable[..., Card]] = {"transcribe": SpeechCard, "embed": EncoderCard, "rerank": RerankerCard}
+Job = Literal["recognise", "transcribe", "embed", "rerank", "answer"]
+JOBS: tuple[Job, ...] = ("recognise", "transcribe", "embed", "rerank", "answer")
+_CARDS: dict[str, Callable[..., Card]] = {
+    "transcribe": SpeechCard,
+    "embed": EncoderCard,
+    "rerank": RerankerCard,
+    "answer": VisionCard,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +26,15 @@ class Plan:
 
     job: Job
     name: str  # what a person calls it; two plans of one name make the same engine
-    kind: Literal["tesseract", "vision", "faster-whisper", "onnx", "mlx"]
+    kind: Literal["tesseract", "vision", "faster-whisper", "onnx", "mlx", "mlx-vlm"]
     threads: int
     folder: Path | None = None  # of the model's files, or of Tesseract's language files
     card: Card | None = None
     bits: int = 0
     digest: str = ""  # of the model's files
+    tokens: int = 0  # that one answer takes at most, with all that it rests on
+    pixels: int = 0  # of all pictures that are looked at for it
+    side: int = 0  # of the longer side of each
 
     @property
     def key(self) -> str:
@@ -77,6 +85,14 @@ def _faster_whisper(plan: Plan) -> Any:
     return FasterWhisperTranscriber(plan.card, plan.folder, plan.threads)
 
 
+def _mlx_transcriber(plan: Plan) -> Any:
+    from pomnit.engines.transcriber_mlx import MlxTranscriber
+
+    assert isinstance(plan.card, SpeechCard)
+    assert plan.folder is not None
+    return MlxTranscriber(plan.card, plan.folder, plan.bits)
+
+
 def _onnx_encoder(plan: Plan) -> Any:
     from pomnit.engines.encoder_onnx import OnnxEncoder
 
@@ -109,12 +125,22 @@ def _mlx_reranker(plan: Plan) -> Any:
     return MlxReranker(plan.card, plan.folder, plan.bits)
 
 
+def _mlx_vlm_answerer(plan: Plan) -> Any:
+    from pomnit.engines.answerer_mlx_vlm import MlxVlmAnswerer
+
+    assert isinstance(plan.card, VisionCard)
+    assert plan.folder is not None
+    return MlxVlmAnswerer(plan.card, plan.folder, tokens=plan.tokens, pixels=plan.pixels, side=plan.side)
+
+
 _MAKERS: dict[tuple[str, str], Callable[[Plan], Any]] = {
     ("recognise", "tesseract"): _tesseract,
     ("recognise", "vision"): _vision,
     ("transcribe", "faster-whisper"): _faster_whisper,
+    ("transcribe", "mlx"): _mlx_transcriber,
     ("embed", "onnx"): _onnx_encoder,
     ("embed", "mlx"): _mlx_encoder,
     ("rerank", "onnx"): _onnx_reranker,
     ("rerank", "mlx"): _mlx_reranker,
+    ("answer", "mlx-vlm"): _mlx_vlm_answerer,
 }

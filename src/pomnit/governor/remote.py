@@ -13,7 +13,21 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pomnit.engines.protocols import Encoder, Line, Recogniser, Reranker, Terms, Transcriber, WindowText, Word
+from pomnit.engines.protocols import (
+    Answerer,
+    Asked,
+    Encoder,
+    Line,
+    Offered,
+    Picture,
+    Recogniser,
+    Reranker,
+    Terms,
+    Transcriber,
+    Turn,
+    WindowText,
+    Word,
+)
 from pomnit.errors import EngineDied, EngineError
 from pomnit.governor.children import Child
 from pomnit.records import Segment
@@ -23,13 +37,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from pomnit.models.cards import EncoderCard, RerankerCard, SpeechCard
+    from pomnit.models.cards import EncoderCard, RerankerCard, SpeechCard, VisionCard
 
 Answer = tuple[dict[str, Any], "Sequence[NDArray[Any]]"]
 
 PICTURE_S = 180.0  # seconds for one picture; a full screen takes one or two
 SPEECH_S = 1800.0  # seconds for one batch of windows; the largest model takes twice the time of the speech on two cores
 TEXTS_S = 600.0  # seconds for one batch of texts
+ANSWER_S = 600.0  # seconds until an answer goes on: the longest is that to its first words, on a processor alone
+DEATHS = 4  # of a child before it began with a question, after which that is not asked again
 
 
 class Remote:
@@ -134,13 +150,24 @@ class Served(Protocol):
     def answer(self, message: Mapping[str, Any], arrays: Sequence[NDArray[Any]]) -> Answer: ...
 
 
-def served(job: str, engine: Any, threads: int) -> Served:
+class Streaming(Protocol):
+    """The child's end of a job whose answers come piece by piece."""
+
+    at_once: int
+
+    def stream(
+        self, message: Mapping[str, Any], arrays: Sequence[NDArray[Any]], stopped: Callable[[], bool]
+    ) -> Iterator[Answer]: ...
+
+
+def served(job: str, engine: Any, threads: int) -> Served | Streaming:
     """Gives the child's end for an engine."""
-    kinds: dict[str, Callable[[Any, int], Served]] = {
+    kinds: dict[str, Callable[[Any, int], Served | Streaming]] = {
         "recognise": ServedRecogniser,
         "transcribe": ServedTranscriber,
         "embed": ServedEncoder,
         "rerank": ServedReranker,
+        "answer": ServedAnswerer,
     }
     return kinds[job](engine, threads)
 
@@ -310,10 +337,105 @@ class ServedReranker:
         return {}, [self._engine.score(message["query"], message["texts"])]
 
 
+# Questions with evidence to answers, piece by piece
+
+
+class RemoteAnswerer(Remote):
+    """The Answerer protocol over a child."""
+
+    sees = True
+
+    def __init__(self, card: VisionCard, start: Callable[[], Child]) -> None:
+        super().__init__(start)
+        self.name = card.name
+
+    def answer(self, asked: Asked, *, stopped: Callable[[], bool] = lambda: False) -> Iterator[str]:
+        """Gives the pieces of the answer. A child that dies of it is asked once more, but not after the first words.
+
+        Raises:
+            EngineError: the model failed, or its process died of this question.
+        """
+        message, arrays = _sent(asked)
+        asked_in, deaths, of_it = self._abandoned, 0, 0
+        while True:
+            began = said = False
+            pieces = self._living(asked_in).stream(message, arrays, stopped=stopped, timeout_s=ANSWER_S)
+            try:
+                with contextlib.closing(pieces):
+                    for answer, _ in pieces:
+                        began = True  # the first one says only that
+                        if text := answer.get("text"):
+                            said = True
+                            yield text
+                return
+            except EngineDied:
+                deaths, of_it = deaths + 1, of_it + began  # before this one began it was another one's doing
+                if said or of_it > 1 or deaths > DEATHS:
+                    raise
+
+
+class ServedAnswerer:
+    """Does the work of RemoteAnswerer."""
+
+    at_once = 1  # an answer takes the memory that was counted for it
+
+    def __init__(self, engine: Answerer, _: int) -> None:
+        self._engine = engine
+
+    def stream(
+        self, message: Mapping[str, Any], arrays: Sequence[NDArray[Any]], stopped: Callable[[], bool]
+    ) -> Iterator[Answer]:
+        """Gives the pieces of the answer, each as a message."""
+        for text in self._engine.answer(_received(message, arrays), stopped=stopped):
+            yield {"text": text}, ()
+
+
+def _sent(asked: Asked) -> tuple[dict[str, Any], list[NDArray[np.uint8]]]:
+    """Gives a question as a message; a picture that is in it twice is sent once."""
+    import numpy as np
+
+    pictures = [asked.picture, *(piece.picture for piece in asked.offered)]
+    data = {picture.digest: picture.data for picture in pictures if picture is not None}
+    place = {digest: number for number, digest in enumerate(data)}
+
+    def of(picture: Picture | None) -> int | None:
+        return None if picture is None else place[picture.digest]
+
+    message = {
+        "question": asked.question,
+        "lang": asked.lang,
+        "offered": [[o.number, o.title, o.time, o.place, o.text, of(o.picture)] for o in asked.offered],
+        "picture": of(asked.picture),
+        "earlier": [[turn.question, turn.answer] for turn in asked.earlier],
+        "digests": list(data),
+    }
+    return message, [np.array(memoryview(each), np.uint8) for each in data.values()]
+
+
+def _received(message: Mapping[str, Any], arrays: Sequence[NDArray[Any]]) -> Asked:
+    """Gives the question that ``_sent`` described."""
+    pictures = [Picture(array.tobytes(), digest) for array, digest in zip(arrays, message["digests"], strict=True)]
+
+    def at(place: int | None) -> Picture | None:
+        return None if place is None else pictures[place]
+
+    return Asked(
+        question=message["question"],
+        lang=message["lang"],
+        offered=tuple(
+            Offered(number, title, time, where, text, at(place))
+            for number, title, time, where, text, place in message["offered"]
+        ),
+        picture=at(message["picture"]),
+        earlier=tuple(Turn(question, answer) for question, answer in message["earlier"]),
+    )
+
+
 REMOTE: dict[str, Callable[[Any, Callable[[], Child]], Any]] = {
     "recognise": RemoteRecogniser,
     "transcribe": RemoteTranscriber,
     "embed": RemoteEncoder,
     "rerank": RemoteReranker,
+    "answer": RemoteAnswerer,
 }
 """The caller's end of each job, made of a card and of what starts the child."""

@@ -7,6 +7,7 @@
     POST /v1/transcribe {card, language?, windows: [base64]} -> {texts: [[[[start, end, text]], language, no_speech]]}
     GET  /v1/engines  -> {engines: {name: bytes}, budget, room, profile, working}
     POST /v1/work     {} -> {taken}: whether the owner does what was handed in; else it only searches, and lets go
+    POST /v1/lock     {} -> {}: the memory is locked; the owner ends what it does and uses its keys no more
 
 An error is {error: its class, message}. As long as somebody is connected, the owner stays the owner.
 """
@@ -58,6 +59,7 @@ class House(Protocol):
     def stay(self) -> bool: ...
     def let_go(self) -> None: ...
     def hand_in(self) -> bool: ...
+    def lock(self) -> None: ...
 
 
 # The messages
@@ -124,12 +126,20 @@ def work(house: House, message: Message) -> Message:
     return {"taken": house.hand_in()}
 
 
+def lock(house: House, message: Message) -> Message:
+    """Lets the owner use its keys no more."""
+    _nothing_else(message)
+    house.lock()
+    return {}
+
+
 ROUTES: Mapping[tuple[str, str], Callable[[House, Message], Message]] = {
     ("POST", "/v1/encode"): encode,
     ("POST", "/v1/rerank"): rerank,
     ("POST", "/v1/transcribe"): transcribe,
     ("GET", "/v1/engines"): engines,
     ("POST", "/v1/work"): work,
+    ("POST", "/v1/lock"): lock,
 }
 
 

@@ -76,8 +76,19 @@ class SpeechCard(Card):
 
     runtime: SpeechRuntime = "ctranslate2"  # what its files are made for
     bits: int = 8  # of a weight while it runs
+    published_bits: int = 16  # of a weight in its repository
     held_bytes: int  # of memory, above its program
     window_bytes: int  # of memory, for each window of 30 s that is worked on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionCard(Card):
+    """The fixed description of a model that answers questions and looks at pictures for it; its files are MLX's."""
+
+    bits: int = 4  # of a weight of its words; its eyes have 16
+    weight_bytes: int  # on disk and in memory
+    token_bytes: int  # of memory, for each token of a question and of its answer
+    pixel_bytes: int = 250  # of memory, for each pixel while it is looked at; reckoned, not measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,13 +477,67 @@ WHISPER_LARGE_V3_TURBO = replace(
     window_bytes=80_000_000,
 )
 
-_SPEECH = (WHISPER_TINY, WHISPER_BASE, WHISPER_SMALL, WHISPER_LARGE_V3_TURBO)
+
+def _on_mlx(card: SpeechCard, published_bits: int = 32) -> SpeechCard:
+    """Gives the card of the same model from OpenAI's own files, for MLX; the memory of its weights is reckoned."""
+    return replace(
+        card,
+        name=f"{card.name}-mlx",
+        repository=f"openai/{card.name}",
+        revision="main",
+        licence="Apache-2.0" if published_bits == 32 else "MIT",
+        files=(WEIGHTS, CONFIG, TOKENIZER, "generation_config.json"),
+        digests={},
+        runtime="mlx",
+        published_bits=published_bits,
+        held_bytes=120_000_000 + round(card.parameters * 8.5 / 8),
+    )
+
+
+_BY_CTRANSLATE2 = (WHISPER_TINY, WHISPER_BASE, WHISPER_SMALL, WHISPER_LARGE_V3_TURBO)
+_SPEECH = (*_BY_CTRANSLATE2, *map(_on_mlx, _BY_CTRANSLATE2[:3]), _on_mlx(WHISPER_LARGE_V3_TURBO, 16))
+
+# Qwen3-VL, as the MLX community converted it: the parameters are those of its configuration, and give the published
+# totals; 4.5 bits of a weight, half a bit for scales and offsets, and 16 bits of the eyes give the published 3.09 GB of
+# the 4B. A token keeps 2 x 8 heads x 128 numbers of 16 bits in each layer: 28 layers of the 2B, 36 of the others.
+
+QWEN3_VL_4B = VisionCard(
+    name="Qwen3-VL-4B",
+    repository="mlx-community/Qwen3-VL-4B-Instruct-4bit",
+    revision="main",
+    licence="Apache-2.0",
+    languages=ALL_LANGUAGES,
+    parameters=4_437_815_808,
+    files=(WEIGHTS, CONFIG, TOKENIZER, "tokenizer_config.json", "preprocessor_config.json"),
+    weight_bytes=3_093_000_000,
+    token_bytes=147_456,
+)
+
+QWEN3_VL_2B = replace(
+    QWEN3_VL_4B,
+    name="Qwen3-VL-2B",
+    repository="mlx-community/Qwen3-VL-2B-Instruct-4bit",
+    parameters=2_127_532_032,
+    weight_bytes=1_782_000_000,
+    token_bytes=114_688,
+)
+
+QWEN3_VL_8B = replace(
+    QWEN3_VL_4B,
+    name="Qwen3-VL-8B",
+    repository="mlx-community/Qwen3-VL-8B-Instruct-4bit",
+    parameters=8_767_123_696,
+    files=(INDEX, CONFIG, TOKENIZER, "tokenizer_config.json", "preprocessor_config.json"),
+    weight_bytes=5_760_000_000,
+)
+
+_VISION = (QWEN3_VL_2B, QWEN3_VL_4B, QWEN3_VL_8B)
 
 ENCODERS: dict[str, EncoderCard] = {card.name: card for card in _ENCODERS}
 RERANKERS: dict[str, RerankerCard] = {card.name: card for card in _RERANKERS}
 SPEECH: dict[str, SpeechCard] = {card.name: card for card in _SPEECH}
-# The place of the last job: cards of models that answer come here, as a dictionary of their own.
-CARDS: dict[str, Card] = {**ENCODERS, **RERANKERS, **SPEECH}
+VISION: dict[str, VisionCard] = {card.name: card for card in _VISION}
+CARDS: dict[str, Card] = {**ENCODERS, **RERANKERS, **SPEECH, **VISION}
 
 
 def named(name: str) -> Card:

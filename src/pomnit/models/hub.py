@@ -331,9 +331,11 @@ def _kept_sha256(path: Path, cache: Path) -> str:
     verdict = _verdict(path, cache)
     if (kept := _kept(verdict)) is not None:
         return kept
+    from pomnit.store.disk import make_private  # its package brings NumPy
+
     digest = sha256_of(path)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not the model
-        verdict.parent.mkdir(parents=True, exist_ok=True)
+        make_private(verdict.parent)
         verdict.write_text(digest, "ascii")
     return digest
 

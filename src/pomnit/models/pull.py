@@ -99,7 +99,9 @@ def pull(card: Card, models: Path, *, folder: Path | None = None, on_progress: P
 @contextlib.contextmanager
 def _alone(card: Card, models: Path) -> Iterator[None]:
     """Keeps other processes from pulling the same model for as long as the block runs."""
-    models.mkdir(parents=True, exist_ok=True)
+    from pomnit.store.disk import make_private  # its package brings NumPy
+
+    make_private(models)
     with (models / f".{card.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

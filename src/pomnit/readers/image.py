@@ -48,14 +48,14 @@ def read(data: bytes, settings: Settings, recogniser: Recogniser | None) -> Read
     return Reading(text.done(), time=_time(first), preview=preview(first))
 
 
-def decode(data: bytes, most_pixels: int) -> Image.Image:
-    """Gives the picture upright and whole, of several the first; its size is checked before any pixel is decoded.
+def decode(data: bytes, most_pixels: int, page: int = 1) -> Image.Image:
+    """Gives the picture upright and whole, of several that of a page; its size is checked before any pixel is decoded.
 
     Raises:
         ItemError.
     """
     with _opened(data) as source:
-        return _frame(source, 0, most_pixels)
+        return _frame(source, page - 1, most_pixels)
 
 
 def _opened(data: bytes) -> Image.Image:

@@ -57,6 +57,21 @@ def read(data: bytes, settings: Settings, recogniser: Recogniser | None) -> Read
         pdf.close()
 
 
+def draw(data: bytes, number: int) -> Image.Image:
+    """Gives a page, from 1, as it looks.
+
+    Raises:
+        ItemError: encrypted, damaged, or without such a page.
+    """
+    pdf = _Pdf(data)
+    try:
+        if not 1 <= number <= pdf.pages:
+            raise ItemError(f"the PDF has {pdf.pages} pages, and none of number {number}")
+        return pdf.draw(number, DPI, MOST_PIXELS)
+    finally:
+        pdf.close()
+
+
 def _read(pdf: _Pdf, settings: Settings, recogniser: Recogniser | None) -> Reading:
     text = TextBuilder(settings.document_chars)
     heading, unseen, seen = None, 0, 0

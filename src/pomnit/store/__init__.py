@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pomnit.store.database import Database
+from pomnit.store.holdings import Holdings
 from pomnit.store.items import Items
 from pomnit.store.originals import Originals
 from pomnit.store.queue import Queue
+from pomnit.store.sources import Sources
 from pomnit.store.spaces import Space, Spaces
 from pomnit.store.terms import TermWeights
 from pomnit.store.vectors import Vectors
@@ -31,6 +34,8 @@ class Store:
         self.spaces = Spaces(self.database)
         self.vectors = Vectors(self.database, self.spaces)
         self.terms = TermWeights(self.database)
+        self.holdings = Holdings(self.database)
+        self.sources = Sources(self.database)
         self.originals = Originals(home / "files", files_key)
         self.words.rebuild_if_stale()
 
@@ -50,6 +55,10 @@ class Store:
         self.words.remove(passages)
         self.items.remove_passages(item)
         return len(passages), vectors
+
+    def remove_vectors(self, items: Iterable[int]) -> int:
+        """Takes the vectors of many items away at once, before their text: one by one each would write a block."""
+        return self.vectors.remove([row for item in items for row in self.items.passage_rows(item)])
 
     def purge(self) -> None:
         """Writes the indexes of words and terms anew, so that nothing of what was removed is left in them."""

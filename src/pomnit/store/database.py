@@ -40,6 +40,7 @@ class Database:
         self._local = threading.local()
         self._opened: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()  # those of ended threads close by themselves
         self._writing: int | None = None  # the thread inside a transaction
+        self.refusal: Callable[[], PomnitError | None] = lambda: None  # asked before each use; what it gives is raised
         with self.errors():
             make_private_file(path)
             self._writer = self._open()
@@ -53,8 +54,7 @@ class Database:
         connection = apsw.Connection(str(self.path))
         try:
             connection.set_busy_timeout(self._busy_ms)
-            connection.pragma("cipher", "chacha20")
-            connection.pragma("key", "raw:" + self._key.hex())
+            unlock(connection, self._key)
             connection.pragma("temp_store", "MEMORY")
             connection.pragma("secure_delete", 1)
             connection.pragma("foreign_keys", 1)
@@ -71,12 +71,17 @@ class Database:
         """The connection of this thread: the writing one inside its transaction, else its own reading one."""
         if self._writing == threading.get_ident():
             return self._writer
+        self._check_use()
         if not hasattr(self._local, "connection"):
             with self.errors():
                 self._local.connection = self._open()
                 self._local.connection.pragma("query_only", 1)
         own: apsw.Connection = self._local.connection
         return own
+
+    def _check_use(self) -> None:
+        if (error := self.refusal()) is not None:
+            raise error
 
     def rows(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
         """Gives all rows of a statement."""
@@ -108,6 +113,7 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Everything written inside is durable when this ends, or nothing is. Not nested."""
+        self._check_use()
         with self._lock:
             if self._writing is not None:
                 raise RuntimeError("a transaction inside a transaction")
@@ -156,6 +162,12 @@ class Database:
         """Gives a number that every change of the memory, in whatever process, makes greater."""
         return int(self.value("SELECT value FROM meta WHERE key = 'generation'") or 0)
 
+    def vacuum(self, pages: int) -> bool:
+        """Cuts up to so many freed pages off the file; says whether there are more. It shrinks with the log's end."""
+        with self._lock, self.errors():
+            self._writer.execute(f"PRAGMA incremental_vacuum({pages:d})").fetchall()
+        return bool(self.value("PRAGMA freelist_count"))
+
     def shrink(self) -> None:
         """Gives freed pages back to the disk and empties the write-ahead log."""
         with self._lock, self.errors():
@@ -168,29 +180,53 @@ class Database:
             for connection in list(self._opened):
                 connection.close()
 
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self) -> contextlib.AbstractContextManager[None]:
         """Turns SQLite's errors into ours, each with what to do next."""
+        return _errors(self.path, self._busy_ms)
+
+
+@contextlib.contextmanager
+def _errors(path: Path, busy_ms: int) -> Iterator[None]:
+    try:
+        yield
+    except apsw.InterruptError as error:
+        raise Stopped("the search was stopped before it was done") from error
+    except (apsw.BusyError, apsw.LockedError) as error:
+        seconds = busy_ms // 1000
+        raise DatabaseBusy(
+            f"{path} has been in use by another program for more than {seconds} s; try again when it is done"
+        ) from error
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise DatabaseDamaged(
+            f"{path} does not read as a memory ({error}); restore it from a backup, "
+            "or move it away and add your files again"
+        ) from error
+    except apsw.FullError as error:
+        raise DiskFull(f"no room left on the disk of {path.parent}; free some and run the command again") from error
+    except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, OSError) as error:
+        raise _input_output(path, error) from error
+
+
+def unlock(connection: apsw.Connection, key: bytes) -> None:
+    """Lets a connection that was just opened read and write with a raw key of 32 bytes."""
+    connection.pragma("cipher", "chacha20")
+    connection.pragma("key", "raw:" + key.hex())
+
+
+def opens(path: Path, key: bytes, *, busy_s: int = 10) -> None:
+    """Raises unless a key opens the database that is there. Nothing in it is changed.
+
+    Raises:
+        DatabaseBusy, DatabaseDamaged, HomeError.
+    """
+    with _errors(path, busy_s * 1000):
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
-            yield
-        except apsw.InterruptError as error:
-            raise Stopped("the search was stopped before it was done") from error
-        except (apsw.BusyError, apsw.LockedError) as error:
-            seconds = self._busy_ms // 1000
-            raise DatabaseBusy(
-                f"{self.path} has been in use by another program for more than {seconds} s; try again when it is done"
-            ) from error
-        except (apsw.NotADBError, apsw.CorruptError) as error:
-            raise DatabaseDamaged(
-                f"{self.path} does not read as a memory ({error}); restore it from a backup, "
-                "or move it away and add your files again"
-            ) from error
-        except apsw.FullError as error:
-            raise DiskFull(
-                f"no room left on the disk of {self.path.parent}; free some and run the command again"
-            ) from error
-        except (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError, OSError) as error:
-            raise _input_output(self.path, error) from error
+            connection.set_busy_timeout(busy_s * 1000)
+            unlock(connection, key)
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        finally:
+            connection.close()
 
 
 def numbers(values: Iterable[int]) -> Any:

@@ -85,6 +85,26 @@ def condition(
 _SOURCE = "SELECT source.item FROM source WHERE"
 
 
+def seen(*, after: str | None = None, before: str | None = None, added: bool = False) -> Condition:
+    """Gives the condition that an item was seen at some time from ``after`` on and before ``before``.
+
+    On a screen it was seen from its time until it was last seen there; all else at its time. ``added`` lets in, too,
+    what was remembered in that span.
+    """
+    shown = f"item.id IN ({_SOURCE} source.kind = 'screen' AND source.last_seen >= :after)"
+    parts, values = ["TRUE"], {}
+    if after is not None:
+        parts.append(f"(item.time >= :after OR {shown})")
+        values["after"] = after
+    if before is not None:
+        parts.append("item.time < :before")
+        values["before"] = before
+    touches = " AND ".join(parts)
+    if added and after is not None:
+        touches = f"({touches} OR item.added >= :after{' AND item.added < :before' * (before is not None)})"
+    return Condition(touches, values)
+
+
 def newest(db: Database, wanted: Condition, limit: int) -> list[int]:
     """Gives the first passage of each of the newest items that meet a condition."""
     rows = db.rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pomnit.errors import NotFound
 from pomnit.records import Item, Lang, Origin, Original, Passage, Source, SourceKind
@@ -13,6 +14,8 @@ from pomnit.store.ids import new_id, parse_id, show_id
 from pomnit.store.spans import Range
 from pomnit.text.split import PlacedText, places
 from pomnit.text.times import now
+
+_BYTES = 50  # for each letter, at most: dots and lines that were read off a photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,20 @@ class Items:
             (item,),
         )
 
+    def add_screen(self, item: int, uri: str, app: str | None, window: str | None, at: str) -> None:
+        """Notes that the item was seen on a screen; what was there before is not gone by that."""
+        self._db.write(
+            """INSERT INTO source (item, kind, uri, app, window, first_seen, last_seen)
+               VALUES (:item, 'screen', :uri, :app, :window, :at, :at)
+               ON CONFLICT (item, uri) DO UPDATE SET last_seen = max(last_seen, :at), app = :app, window = :window""",
+            {"item": item, "uri": uri, "app": app, "window": window, "at": at},
+        )
+
+    def still_seen(self, item: int, uri: str, at: str) -> bool:
+        """Notes that the item is seen on a screen still; False when it is gone."""
+        values = (at, item, uri)
+        return self._db.write("UPDATE source SET last_seen = max(last_seen, ?) WHERE item = ? AND uri = ?", values) > 0
+
     def _supersede(self, item: int) -> None:
         """Marks an item replaced. What of it was not read and not kept is nowhere any more: nothing is left to do."""
         self._db.write("UPDATE item SET state = 'superseded' WHERE id = ?", (item,))
@@ -133,8 +150,8 @@ class Items:
         )
         return kept, preview
 
-    def set_file(self, item: int, column: str, name: str) -> None:
-        """Names the file that holds the kept bytes ("kept") or the preview ("preview") of an item."""
+    def set_file(self, item: int, column: str, name: str | None) -> None:
+        """Names the file that holds the kept bytes ("kept") or the preview ("preview") of an item; None: no file."""
         assert column in ("kept", "preview")
         self._db.write(
             f"UPDATE original SET {column} = ? WHERE id = (SELECT original FROM item WHERE id = ?)",  # noqa: S608
@@ -179,6 +196,10 @@ class Items:
         for kind, state, n in self._db.rows("SELECT kind, state, count(*) FROM item GROUP BY kind, state"):
             items.setdefault(kind, {})[state] = n
         return Counts(items, dict(self._db.rows("SELECT lang, count(*) FROM passage GROUP BY lang")))
+
+    def rows_after(self, row: int, limit: int) -> list[int]:
+        """Gives the rows of the first items behind ``row``, superseded ones too."""
+        return [r for (r,) in self._db.rows("SELECT id FROM item WHERE id > ? ORDER BY id LIMIT ?", (row, limit))]
 
     def row_of(self, uid: str) -> int:
         """Gives the row of an item by its id or by the beginning of it that only one item has.
@@ -247,7 +268,61 @@ class Items:
         """Lets forgotten bytes come back."""
         self._db.write("DELETE FROM forgotten WHERE name = ?", (name,))
 
+    def preview(self, item: int) -> tuple[str, str] | None:
+        """Gives the name of an item's preview and the digest of its original; None when it has none, or is gone."""
+        rows = self._db.rows(
+            """SELECT preview, digest FROM original JOIN item ON item.original = original.id
+               WHERE item.id = ? AND preview IS NOT NULL""",
+            (item,),
+        )
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def undescribed(self, letters: int, stage: str, *, item: int | None = None) -> list[int]:
+        """Gives the pictures with a preview, fewer letters of text than these and no generated passage.
+
+        The newest comes first; those on which the ``stage`` failed are left out. ``item``: only that one is looked at.
+        """
+        among = "kind = 'image'" if item is None else "item.id = :item AND kind = 'image'"
+        rows = self._db.rows(
+            f"""SELECT item.id, group_concat(text, '') FROM item
+                JOIN original ON original.id = item.original JOIN passage ON passage.item = item.id
+                WHERE {among} AND state = 'ready' AND preview IS NOT NULL
+                    AND NOT EXISTS (SELECT 1 FROM task WHERE stage = :stage AND task.item = item.id AND failed NOT NULL)
+                GROUP BY item.id HAVING sum(octet_length(text)) < :longest AND NOT max(origin = 'generated')
+                ORDER BY item.time DESC, item.id DESC""",  # noqa: S608
+            {"stage": stage, "longest": letters * _BYTES} | ({} if item is None else {"item": item}),
+        )
+        return [row for row, text in rows if sum(c.isalpha() for c in text or "") < letters]
+
+    def is_described(self, item: int) -> bool:
+        """Tells whether an item has a generated passage."""
+        return self._db.value("SELECT 1 FROM passage WHERE item = ? AND origin = 'generated'", (item,)) is not None
+
+    def sensitive(self, item: int) -> tuple[Any, bool]:
+        """Gives what was said about sensitive text of an item (mask, keep, drop, None), and whether a screen had it."""
+        row = self._db.row(
+            """SELECT sensitive, EXISTS (SELECT 1 FROM source WHERE source.item = item.id AND source.kind = 'screen')
+               FROM item WHERE id = ?""",
+            (item,),
+        )
+        return (None, False) if row is None else (row[0], bool(row[1]))
+
+    def rename_window(self, item: int, window: str, new: str) -> None:
+        """Gives the window that an item was seen in another title."""
+        self._db.write("UPDATE source SET window = ? WHERE item = ? AND window = ?", (new, item, window))
+
+    def set_sensitive(self, item: int, action: str) -> None:
+        """Says what becomes of an item's sensitive text, whatever the settings say."""
+        self._db.write("UPDATE item SET sensitive = ? WHERE id = ?", (action, item))
+
     # Passages
+
+    def update_passage(self, row: int, placed: PlacedText, lang: Lang) -> None:
+        """Gives a passage another text; its words and vectors are to be made anew."""
+        self._db.write(
+            "UPDATE passage SET text = ?, lang = ?, spans = ? WHERE id = ?",
+            (placed.text, lang, spans.pack(placed.spans), row),
+        )
 
     def add_passage(self, item: int, ordinal: int, placed: PlacedText, lang: Lang, origin: Origin = "read") -> int:
         """Stores one passage; gives its row."""
@@ -259,6 +334,13 @@ class Items:
     def passage_rows(self, item: int) -> list[int]:
         """Gives the rows of an item's passages in order."""
         return [r for (r,) in self._db.rows("SELECT id FROM passage WHERE item = ? ORDER BY ordinal", (item,))]
+
+    def passages_between(self, item: int, first: int, last: int) -> list[StoredPassage]:
+        """Gives the passages of an item from one ordinal to another, both included, in order."""
+        rows = self._db.rows(
+            "SELECT id FROM passage WHERE item = ? AND ordinal BETWEEN ? AND ? ORDER BY ordinal", (item, first, last)
+        )
+        return self.passages([row for (row,) in rows])
 
     def openings(self, items: Iterable[int], most: int) -> list[tuple[int, int]]:
         """Gives item and passage of the first ``most`` passages of items, in order; an item without text is absent."""

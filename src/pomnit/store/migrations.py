@@ -101,6 +101,8 @@ MIGRATIONS: dict[str, str] = {
         -- Keyed digests of what must not come back by itself.
         CREATE TABLE forgotten (name TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
     """,
+    # What becomes of its sensitive text, mask|keep|drop; NULL: as the settings say.
+    "0002_sensitive": "ALTER TABLE item ADD COLUMN sensitive TEXT",
 }
 
 

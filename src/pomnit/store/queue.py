@@ -66,6 +66,10 @@ class Queue:
             > 0
         )
 
+    def drop(self, stage: str) -> None:
+        """Takes the waiting tasks of a stage away, but those of number 0: a person asked for them."""
+        self._db.write("DELETE FROM task WHERE stage = ? AND failed IS NULL AND handed_in > 0", (stage,))
+
     def retry(self) -> list[int]:
         """Makes all failed tasks wait again; gives their items."""
         items = [i for (i,) in self._db.rows("SELECT DISTINCT item FROM task WHERE failed IS NOT NULL")]

@@ -10,14 +10,14 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pomnit import __version__
-from pomnit.doors.cli.terminal import counted, one_line
-from pomnit.errors import INTERRUPTED, SOME_FAILED, PomnitError
+from pomnit.doors.cli.terminal import one_line
+from pomnit.errors import INTERRUPTED, SOME_FAILED, Locked, PomnitError
 
 if TYPE_CHECKING:
     from pomnit.memory import Memory
@@ -55,11 +55,16 @@ class Context:
 
 @contextmanager
 def memory_if_any(context: Context) -> Iterator[Memory | None]:
-    """Gives the memory, None when there is none yet: looking at a machine or its models makes none."""
+    """Gives the memory, None when there is none yet, or it is locked: looking at a machine or its models makes none."""
     if not (context.settings().home / "home.json").exists():
         yield None
         return
-    with context.memory() as memory:
+    with ExitStack() as stack:
+        memory = None
+        try:
+            memory = stack.enter_context(context.memory())
+        except Locked:
+            click.echo("the memory is locked, so what it uses is not shown; `pomnit unlock` opens it", err=True)
         yield memory
 
 
@@ -110,8 +115,9 @@ def pomnit(context: click.Context) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=str))
 @click.option("--copy", is_flag=True, help="Keep the bytes too, encrypted; else files are referred to where they are.")
 @click.option("--again", is_flag=True, help="Bring back what was forgotten.")
+@click.option("--mask", is_flag=True, help="Mask cards, passwords, passports … before anything of new files is stored.")
 @click.pass_obj
-def add(context: Context, paths: tuple[str, ...], copy: bool, again: bool) -> int:
+def add(context: Context, paths: tuple[str, ...], copy: bool, again: bool, mask: bool) -> int:
     """Remember files and whole folders: pictures, documents, texts, recordings and the sound of films.
 
     What is known is skipped. Ctrl-C loses nothing: what was remembered is read by the next command that adds.
@@ -120,7 +126,7 @@ def add(context: Context, paths: tuple[str, ...], copy: bool, again: bool) -> in
     from pomnit.doors.cli.progress import Bars
 
     with context.memory() as memory, Bars(quiet=context.as_json) as bars:
-        report = memory.add(paths, copy=copy, again=again, on_progress=bars)
+        report = memory.add(paths, copy=copy, again=again, sensitive="mask" if mask else None, on_progress=bars)
     context.show(report, show.add_report)
     return SOME_FAILED if report.failed else 0
 
@@ -241,37 +247,6 @@ def retry(context: Context) -> int:
     return SOME_FAILED if report.failed else 0
 
 
-@pomnit.command(
-    epilog=examples(
-        "pomnit forget 0193a5c2", "pomnit forget --source ~/Pictures/private", "pomnit forget --query паспорт"
-    )
-)
-@common
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--source", metavar="PATH", help="All that came from this file or folder.")
-@click.option("--query", metavar="QUERY", help="All that holds every word of this query, and meets its filters.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
-def forget(context: Context, ids: tuple[str, ...], source: str | None, query: str | None, yes: bool) -> int:
-    """Forget items completely and print the receipt. The files they came from stay where they are."""
-    from pomnit.doors.cli import show
-    from pomnit.errors import UsageError
-
-    with context.memory() as memory:
-        items = memory.to_forget(ids=ids, source=source, query=query)
-        if items and not yes:
-            if not sys.stdin.isatty():
-                raise UsageError(
-                    f"{counted(len(items), 'item')} would be forgotten; add --yes to do it without being asked"
-                )
-            show.to_forget(items)
-            if not click.confirm(f"Forget {counted(len(items), 'item')} for good?", err=True):
-                return 1
-        receipt = memory.forget(items)
-    context.show(receipt, show.receipt)
-    return 0
-
-
 @pomnit.command(epilog=examples("pomnit doctor"))
 @common
 @click.pass_obj
@@ -285,7 +260,7 @@ def doctor(context: Context) -> int:
     return 1 if any(check.verdict == "problem" for check in checks) else 0
 
 
-from pomnit.doors.cli import explore, models, profile, speech  # noqa: E402, F401 they add their commands to the group above
+from pomnit.doors.cli import ask, capture, explore, folders, keeping, keys, models, profile, scan, speech  # noqa: E402, F401 they add their commands to the group above
 
 
 def run(arguments: Sequence[str]) -> int:

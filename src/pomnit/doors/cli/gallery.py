@@ -118,6 +118,8 @@ def _card(number: int, hit: Hit, query: Query, preview: Callable[[str], bytes], 
     picture = _picture(number, hit, query, preview, rules)
     when = datetime.fromisoformat(hit.item.time).astimezone().strftime("%Y-%m-%d %H:%M")
     state = "" if hit.item.state in ("ready", "working") else f", {hit.item.state}"
+    if hit.passages and hit.passages[0].origin == "generated":
+        state += ", found in a caption that a model generated"
     return f"""<article{"" if picture else ' class="plain"'}>
 {picture}<div class="text">
 <h2>{number}. <bdi>{_safe(hit.item.title)}</bdi></h2>

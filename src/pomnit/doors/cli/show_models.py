@@ -13,6 +13,7 @@ _JOBS = {
     "embed": "Encoders: find by meaning",
     "rerank": "Rerankers: read question and passage together",
     "transcribe": "Speech: turn recordings into text",
+    "answer": "Answers: look at pictures, and answer in words of their own",
 }
 _COLOURS = {"ready": "green", "partial": "yellow", "missing": None, "other format": "yellow"}
 _VERDICTS = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -81,7 +82,8 @@ def _notes(record: Inventory) -> Iterator[str]:
     if advised:
         yield f"→ advised here: {', '.join(model.name for model in advised)} ({record.advice})"
         for model in advised:
-            if not model.in_use and model.making is None and not (model.job == "transcribe" and model.state == "ready"):
+            serves = model.job in ("transcribe", "answer") and model.state == "ready"  # without being taken in use
+            if not model.in_use and model.making is None and not serves:
                 yield f"  type: pomnit models {'use' if model.state == 'ready' else 'pull'} {model.name}"
     yield "~ estimated: memory from the number of weights, until `pomnit models check NAME` measures it; disk from"
     yield "  what there is to fetch. The runtime is followed by the bits of a weight."
@@ -104,6 +106,8 @@ def pulled(record: ModelPulled) -> None:
         click.echo(f"revision {record.revision}, {of}")
     if record.job == "transcribe":
         click.echo("type: pomnit retry, which transcribes what waits for a model; which one does is the setting speech")
+    elif record.job == "answer":
+        click.echo("type: pomnit ask, and your question; which model answers is the setting answerer")
     else:
         click.echo(f"type: pomnit models use {record.name}")
 
