@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pomnit import ingest
+from pomnit import taking
 from pomnit.capture.folders import Folders, is_gone
 from pomnit.capture.sign import Stop
 from pomnit.capturing import Background, Parts
@@ -23,7 +23,7 @@ from pomnit.records import Failure, FolderEvent, FolderHappened, WatchReport
 from pomnit.store.ids import show_id
 from pomnit.text.times import now
 
-AT_ONCE = ingest.TAKEN_TOGETHER
+AT_ONCE = taking.TAKEN_TOGETHER
 _MOST_MOVED = 10_000  # files of one look whose moves are told
 
 
@@ -78,7 +78,7 @@ class Following:
         self.counts["passed over"] += len(paths) - len(wanted)
         before = store.sources.at(map(files.uri_of, wanted))
         came_from: set[str] = set()
-        for taken in ingest.take_in(store, keys, settings, wanted, copy=False, again=False):
+        for taken in taking.take_in(store, keys, settings, wanted, copy=False, again=False):
             was = before.get(files.uri_of(taken.path))
             if taken.outcome == "new":
                 self.tell("new" if was is None else "changed", taken.path, taken.item)
@@ -95,7 +95,7 @@ class Following:
                 self.counts["known"] += 1
         return came_from
 
-    def _tell_other(self, taken: ingest.Taken) -> None:
+    def _tell_other(self, taken: taking.Taken) -> None:
         if taken.outcome == "failed" and not os.path.lexists(taken.path):  # gone again before it was looked at
             return
         self.tell("forgotten" if taken.outcome == "forgotten" else "failed", taken.path, reason=taken.reason)

@@ -1,6 +1,6 @@
 """Spine 1: take in -> read -> transcribe -> split -> embed -> store (-> describe), stage by stage.
 
-``take_in`` remembers: an item and its place in the queue in one transaction; from then on no crash loses it. ``drain``
+``taking`` remembers: an item and its place in the queue in one transaction; from then on no crash loses it. ``drain``
 works the queue off: first everything that is to be read, then what is to be heard, then everything that is to be
 embedded, in bounded rounds, so that each model is loaded once and leaves before the next one comes. Each result is
 committed as it comes. Pictures with little text are described after all that, where the settings say so, and their
@@ -11,16 +11,16 @@ captions embedded. When nothing else is to be done, a space that is wanted inste
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from pomnit import describe, transcribe
-from pomnit.engines.protocols import Recogniser, Terms
+from pomnit import describe, forgetting, transcribe
+from pomnit.embed import embedded_or_why, store_vectors, without_vector
+from pomnit.engines.protocols import Recogniser
 from pomnit.errors import EngineError, EngineMissing, ItemError, ModelDamaged, PomnitError
 from pomnit.governor import spaces
 from pomnit.governor.leases import Governor
@@ -29,42 +29,23 @@ from pomnit.masking import Screened, masked_copy, screened
 from pomnit.models.cards import EncoderCard, Variant
 from pomnit.privacy.keys import Keys
 from pomnit.privacy.policy import policy_of
-from pomnit.privacy.sensitive import Action, Policy
-from pomnit.readers import HEAD, SUFFIXES, Reader, Reading, by_media_type, choose, files, names
-from pomnit.records import Lang, Original, Receipt
+from pomnit.privacy.sensitive import Policy
+from pomnit.readers import Reading, by_media_type, files
+from pomnit.records import Lang, Original
 from pomnit.settings import Settings
 from pomnit.store import Store
-from pomnit.store.items import StoredPassage
 from pomnit.store.originals import Originals
 from pomnit.store.queue import Task
 from pomnit.text.language import detect
 from pomnit.text.split import PlacedText, split
-from pomnit.text.times import from_seconds
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 QUEUED = ("read", "recognise", transcribe.STAGE, "embed", describe.STAGE)
 FILL = "fill"
 ROUND = 256  # items of one stage before the next stage gets its turn
-TAKEN_TOGETHER = 64  # files that are remembered in one transaction
 TEXTS_AT_ONCE = 16  # texts in work at a time: they are quick, and stored together
 EMBED_BATCH = 64  # items whose passages are embedded and committed together
-TEXTS_EMBEDDED_AT_ONCE = 64  # passages that an encoder gets together: a person's question waits no longer,
-BYTES_OF_A_TEXT = 2_000_000  # and what one of them takes meanwhile, at most
 FILL_BATCH = 64  # passages of a new space at most,
 FILL_S = 2.0  # and as many as take about so long: after each batch, what was just added gets its turn
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of one path."""
-
-    path: str
-    outcome: str  # new | known | forgotten | failed | passed over
-    item: int | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,126 +74,6 @@ class Blocked:
     stage: str
     reason: str
     encoder: Variant | None  # that it needs: with another one the stage may go on
-
-
-def take_in(
-    store: Store,
-    keys: Keys,
-    settings: Settings,
-    paths: Sequence[str | os.PathLike[str]],
-    *,
-    copy: bool,
-    again: bool,
-    sensitive: Action | None = None,
-) -> Iterator[Taken]:
-    """Remembers files, each durable before it is reported. Known ones are passed quickly by their stamp.
-
-    ``sensitive`` says what becomes of the sensitive text of new ones, whatever the settings say when they are read.
-    """
-    number = store.queue.next_number()
-    looked_at: list[_Looked] = []
-    for found in files.walk(paths):
-        outcome = _look(store, keys, settings, found, copy=copy, again=again)
-        if isinstance(outcome, Taken):
-            yield outcome
-        else:
-            looked_at.append(outcome)
-        if len(looked_at) >= TAKEN_TOGETHER:
-            yield from _remember(store, keys, looked_at, number, sensitive)
-            looked_at = []
-    yield from _remember(store, keys, looked_at, number, sensitive)
-
-
-@dataclass(frozen=True, slots=True)
-class _Looked:
-    """A file that was looked at and is to be remembered."""
-
-    path: str
-    stamp: str
-    modified: float
-    reader: Reader
-    original: Original
-    kept: str | None  # the name of its kept bytes
-
-
-def _look(
-    store: Store,
-    keys: Keys,
-    settings: Settings,
-    found: files.FoundFile | files.NotFoundHere,
-    *,
-    copy: bool,
-    again: bool,
-) -> Taken | _Looked:
-    """Gives what is to be remembered of a file, or what else became of it."""
-    if isinstance(found, files.NotFoundHere):
-        return Taken(found.path, "failed", reason=found.reason)
-    path = found.path
-    if not found.named and not path.lower().endswith(tuple(SUFFIXES)):
-        return Taken(
-            path, "passed over", reason=f"no reader for {os.path.splitext(path)[1] or 'a name without suffix'}"
-        )
-    try:
-        stamp, modified = files.stamp_of(path)
-        if not copy and (item := store.items.seen(files.uri_of(path), stamp)) is not None:
-            return Taken(path, "known", item)
-        reader, original, data = _examine(path, stamp, settings, copy=copy)
-    except ItemError as error:
-        return Taken(path, "failed", reason=str(error))
-    if store.items.was_forgotten(keys.name(original.digest)) and not again:
-        return Taken(path, "forgotten", reason="it was forgotten; add it with --again to bring it back")
-    kept = keys.name("kept " + original.digest) if copy else None
-    if kept is not None:
-        limit = getattr(settings, reader.limit)
-        try:
-            store.originals.put(kept, files.pieces_of(path, original.digest, limit) if data is None else data)
-        except ItemError as error:
-            return Taken(path, "failed", reason=str(error))
-    return _Looked(path, stamp, modified, reader, original, kept)
-
-
-def _examine(path: str, stamp: str, settings: Settings, *, copy: bool) -> tuple[Reader, Original, bytes | None]:
-    """Gives the reader and the original of a file, and its bytes when they are to be kept and are not too many.
-
-    Raises:
-        ItemError.
-    """
-    if stamp.startswith("0:"):
-        raise ItemError("the file is empty (0 bytes)")
-    reader = choose(path, files.head_of(path, HEAD))
-    if reader is None:
-        raise ItemError(f"no reader for it; Pomnit reads {', '.join(sorted(s[1:] for s in SUFFIXES))}")
-    small = copy and reader.stage != transcribe.STAGE
-    data = files.read_whole(path, getattr(settings, reader.limit)) if small else None
-    digest, size = (files.digest(data), len(data)) if data is not None else files.digest_file(path)
-    return reader, Original(digest, size, reader.media_type), data
-
-
-def _remember(
-    store: Store, keys: Keys, looked_at: Sequence[_Looked], number: int, sensitive: Action | None
-) -> list[Taken]:
-    """Stores items, sources and tasks in one transaction."""
-    taken = []
-    with store.transaction() if looked_at else nullcontext():
-        for file in looked_at:
-            known = store.items.by_digest(file.original.digest)
-            item = known if known is not None else _insert(store, file)
-            store.items.add_source(item, "file", files.uri_of(file.path), file.stamp)
-            if known is None:
-                store.items.unforget(keys.name(file.original.digest))
-                if sensitive is not None:
-                    store.items.set_sensitive(item, sensitive)
-            if known is None or store.items.is_unread(item):
-                store.queue.put(file.reader.stage, item, number)
-            if file.kept:
-                store.items.set_file(item, "kept", file.kept)
-            taken.append(Taken(file.path, "new" if known is None else "known", item))
-    return taken
-
-
-def _insert(store: Store, file: _Looked) -> int:
-    time = names.time_in_name(os.path.basename(file.path)) or from_seconds(file.modified)
-    return store.items.insert(file.original, kind=file.reader.kind, title=files.title_of(file.path), time=time)
 
 
 def drain(
@@ -408,7 +269,7 @@ def _finish_reading(
             if isinstance(outcome, Screened) and outcome.found and task.item in alive:
                 if outcome.drop:
                     dropped.add(task.item)
-                    gone += _drop(store, keys, task.item)
+                    gone += forgetting.drop(store, keys, task.item)
                 elif lies.kept and not outcome.reading.more:
                     gone += _replace_kept(store, keys, task.item, lies, outcome.copy)
         alive -= dropped
@@ -554,7 +415,7 @@ class _Dropping:
         """Gives what may be stored of a text, in the transaction that stores it; None: its item was dropped."""
         fit = screened(Reading(text), policy_of(self._store, self._settings, item))
         if fit.drop:
-            self._dropped[item] = _drop(self._store, self._keys, item)
+            self._dropped[item] = forgetting.drop(self._store, self._keys, item)
         elif fit.found:
             self._masked.add(item)
         return None if fit.drop else fit.reading.text
@@ -599,135 +460,19 @@ def _embed_stage(store: Store, governor: Governor, gaps: _Gaps) -> Iterator[Step
         started += len(tasks)
         encoding = spaces.searched(store, governor)
         rows = [row for task in tasks for row in store.items.passage_rows(task.item)]
-        missing = store.items.passages(_without_vector(store, encoding, rows))
-        embedded, reasons = _embed_or_say(governor, encoding, missing)
+        missing = store.items.passages(without_vector(store, encoding, rows))
+        embedded, reasons = embedded_or_why(governor, encoding, missing)
         gaps.failed |= reasons.keys()
         with store.transaction():
             alive = {task.item for task in tasks if task.item not in reasons and store.queue.done(task)}
             for task in tasks:
                 if task.item in reasons:  # it stays findable by its words
                     store.queue.fail(task, reasons[task.item])
-            for item in _store_vectors(store, encoding, embedded, alive):
+            for item in store_vectors(store, encoding, embedded, alive):
                 store.queue.put("embed", item, 0)
         left = store.queue.waiting().get("embed", 0) + len(tasks)
         for done, task in enumerate(tasks, 1):
             yield Step("embed", task.item, left - done, reasons.get(task.item))
-
-
-@dataclass(frozen=True, slots=True)
-class _Embedded:
-    """What an encoder made of passages."""
-
-    passages: list[StoredPassage]
-    vectors: NDArray[np.float32]  # (n, dimensions)
-    terms: list[Terms] | None  # of an encoder that weighs tokens
-
-
-def _without_vector(store: Store, encoding: Encoding, rows: list[int]) -> list[int]:
-    """Gives the passages that have no vector yet: a new space may have got them while their tasks waited."""
-    return rows if encoding.space is None else store.vectors.missing(encoding.space.id, rows)
-
-
-def _embed_or_say(
-    governor: Governor, encoding: Encoding, passages: Iterable[StoredPassage]
-) -> tuple[list[_Embedded], dict[int, str]]:
-    """Gives the vectors of those passages that the encoder knows, and the items that it fails on, with the reasons.
-
-    Where it fails on some together, each item has a try alone, so that none suffers for another.
-
-    Raises:
-        EngineError: the encoder cannot be had, or fails on whatever it gets.
-    """
-    embedded: list[_Embedded] = []
-    reasons: dict[int, str] = {}
-    known = [p for p in passages if p.record.text and p.record.lang in encoding.card.languages]
-    while known:
-        some = known[: governor.batch(TEXTS_EMBEDDED_AT_ONCE, BYTES_OF_A_TEXT)]
-        known = known[len(some) :]
-        try:
-            embedded.append(_embed(governor, encoding, some))
-        except _Failed:
-            alone = _embed_alone(governor, encoding, some, reasons)
-            if not alone:
-                _refuse_broken(governor, encoding)
-            embedded += alone
-    return embedded, reasons
-
-
-def _embed_alone(
-    governor: Governor, encoding: Encoding, passages: Iterable[StoredPassage], reasons: dict[int, str]
-) -> list[_Embedded]:
-    """Gives the vectors of passages, those of each item alone; adds to ``reasons`` why it failed on some."""
-    of_items: dict[int, list[StoredPassage]] = {}
-    for passage in passages:
-        of_items.setdefault(passage.item_row, []).append(passage)
-    embedded = []
-    for item, its_passages in of_items.items():
-        try:
-            embedded.append(_embed(governor, encoding, its_passages))
-        except _Failed as error:
-            reasons[item] = str(error)
-    return embedded
-
-
-def _refuse_broken(governor: Governor, encoding: Encoding) -> None:
-    """Tells an encoder that fails on everything from one that fails on some texts.
-
-    Raises:
-        EngineError: it fails on a plain word.
-    """
-    try:
-        _encode(governor, encoding, ["word"])
-    except _Failed as error:
-        raise EngineError(str(error)) from error
-
-
-class _Failed(Exception):
-    """An encoder failed on texts, with the reason. It may do well on others."""
-
-
-def _embed(governor: Governor, encoding: Encoding, passages: list[StoredPassage]) -> _Embedded:
-    """Gives the vectors of passages.
-
-    Raises:
-        EngineError: the encoder cannot be had.
-        _Failed: it failed on these.
-    """
-    return _Embedded(passages, *_encode(governor, encoding, [p.record.text for p in passages]))
-
-
-def _encode(governor: Governor, encoding: Encoding, texts: list[str]) -> tuple[NDArray[np.float32], list[Terms] | None]:
-    """Gives the vectors of texts, and the weights of their tokens where the encoder weighs them. Raises as _embed."""
-    encoding.check()
-    with governor.encoder(encoding.variant) as encoder:
-        try:
-            return encoder.encode_terms(texts) if encoding.card.sparse else (encoder.encode(texts), None)
-        except (EngineMissing, ModelDamaged):  # it was to be loaded anew
-            raise
-        except EngineError as error:
-            raise _Failed(str(error)) from error
-
-
-def _store_vectors(store: Store, encoding: Encoding, embedded: Iterable[_Embedded], items: Container[int]) -> set[int]:
-    """Stores what was made of the passages of these items, which are still there.
-
-    Gives the items with a passage that got another text meanwhile: a vector of what was masked would tell of it.
-    """
-    changed: set[int] = set()
-    for some in embedded:
-        texts = {p.row: p.record.text for p in store.items.passages([p.row for p in some.passages])}
-        kept = []
-        for i, p in enumerate(some.passages):
-            if p.item_row in items and texts.get(p.row) == p.record.text:
-                kept.append(i)
-            elif p.item_row in items:
-                changed.add(p.item_row)
-        rows = [some.passages[i].row for i in kept]
-        space = spaces.made(store, encoding).id
-        store.vectors.put(space, rows, some.vectors[kept])
-        if some.terms is not None:
-            store.terms.put(space, rows, [some.terms[i] for i in kept])
-    return changed
 
 
 # Fill: what a new space lacks
@@ -765,7 +510,7 @@ def _fill_batch(store: Store, governor: Governor, gaps: _Gaps) -> Iterator[Fille
     encoding = spaces.wanted(store, governor)
     rows = gaps.look(store, encoding)
     passages = [p for p in store.items.passages(rows) if p.item_row not in gaps.failed]
-    embedded, reasons = _embed_or_say(governor, encoding, passages)
+    embedded, reasons = embedded_or_why(governor, encoding, passages)
     gaps.failed |= reasons.keys()
     with store.transaction():
         if spaces.wanted(store, governor) != encoding:  # another one was asked for meanwhile, or this one dropped
@@ -775,7 +520,7 @@ def _fill_batch(store: Store, governor: Governor, gaps: _Gaps) -> Iterator[Fille
         for item, reason in failed.items():
             store.queue.put("embed", item, 0)
             store.queue.fail(Task("embed", item, 0), reason)
-        _store_vectors(store, encoding, embedded, alive)
+        store_vectors(store, encoding, embedded, alive)
         if not rows and not gaps.look(store, encoding):
             store.spaces.make_current(spaces.made(store, encoding))
     for item, reason in failed.items():
@@ -783,58 +528,3 @@ def _fill_batch(store: Store, governor: Governor, gaps: _Gaps) -> Iterator[Fille
     if rows:
         gaps.done(rows, time.monotonic() - started)
         yield Filled(*spaces.progress(store, spaces.wanted(store, governor)))
-
-
-# Forget
-
-
-def forget(store: Store, keys: Keys, items: Sequence[int]) -> Receipt:
-    """Takes items away: rows, words, vectors and then files, and leaves keyed digests behind.
-
-    The index of words is written anew, so that no stem is left in its segments, and freed pages are overwritten and
-    given back to the disk.
-    """
-    before = store.size()
-    passages = n_sources = 0
-    names: list[str] = []
-    with store.transaction():
-        records = store.items.records(items)
-        vectors = store.remove_vectors(records)
-        for row, record in records.items():
-            one = forget_one(store, keys, row)
-            passages += one.passages
-            n_sources += len(record.sources)
-            names += one.names
-        store.purge()
-    for name in names:
-        store.originals.remove(name)
-    store.shrink()
-    ids = tuple(record.id for record in records.values())
-    return Receipt(ids, passages, vectors, len(names), n_sources, max(0, before - store.size()))
-
-
-@dataclass(frozen=True, slots=True)
-class _Forgotten:
-    """What one item had."""
-
-    passages: int
-    vectors: int
-    names: list[str]  # of files, which go once the transaction is done
-
-
-def _drop(store: Store, keys: Keys, item: int) -> list[str]:
-    """Takes an item away that is not to be stored; gives its files, which go once the transaction is done."""
-    one = forget_one(store, keys, item)
-    if one.passages:
-        store.purge()
-    return one.names
-
-
-def forget_one(store: Store, keys: Keys, item: int, *, digest: bool = True) -> _Forgotten:
-    """Takes one item away, leaving its keyed digest behind or not; its stems stay in the index until ``purge``."""
-    passages, vectors = store.remove_text(item)
-    names = [name for name in store.items.files(item) if name]
-    if digest:
-        store.items.forget_digest(keys.name(store.items.original(item).digest))
-    store.items.remove(item)
-    return _Forgotten(passages, vectors, names)

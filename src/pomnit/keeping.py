@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from pomnit import ingest
+from pomnit import forgetting
 from pomnit.privacy.keys import Keys
 from pomnit.privacy.retention import Held, Rules, Step, expired, over_quota
 from pomnit.records import Receipt, RetentionReport, RetentionRun, RetentionShare
@@ -136,7 +136,7 @@ def _take(store: Store, keys: Keys, steps: Sequence[Step], went: _Went) -> None:
         went.vectors += store.remove_vectors(step.row for step in steps if step.what == "item")
         for step in (step for step in steps if step.row in records):
             if step.what == "item":
-                one = ingest.forget_one(store, keys, step.row, digest=store.holdings.was_elsewhere(step.row))
+                one = forgetting.forget_one(store, keys, step.row, digest=store.holdings.was_elsewhere(step.row))
                 files += one.names
                 went.ids.append(records[step.row].id)
                 went.sources += len(records[step.row].sources)

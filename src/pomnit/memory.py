@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pomnit import describe, explore, ingest, keeping, recall, transcribe
+from pomnit import describe, explore, forgetting, ingest, keeping, recall, taking, transcribe
 from pomnit import scan as scanning
 from pomnit.ask import Asking, Chat, Parts, answer
 from pomnit.errors import DatabaseDamaged, Locked, NotFound, UsageError
@@ -185,7 +185,7 @@ class Memory:
         failures: list[Failure] = []
         new: set[int] = set()
         for done, taken in enumerate(
-            ingest.take_in(
+            taking.take_in(
                 self._store, self.keys, self.settings, list(paths), copy=copy, again=again, sensitive=sensitive
             ),
             1,
@@ -846,7 +846,7 @@ class Memory:
             kinds=dict(sorted(Counter(kind for one in seen for kind in one.kinds).items())),
             items=tuple(view for view in views if view is not None),
             masked=self._mask(seen, policy, tell) if mask else None,
-            forgotten=ingest.forget(self._store, self.keys, [one.row for one in seen]) if forget else None,
+            forgotten=forgetting.forget(self._store, self.keys, [one.row for one in seen]) if forget else None,
         )
         return replace(report, took_ms=round((time.perf_counter() - started) * 1000, 1))
 
@@ -917,7 +917,7 @@ class Memory:
             NotFound: an id that no item has; then nothing is forgotten.
         """
         rows = [self._store.items.row_of(i if isinstance(i, str) else i.id) for i in items]
-        return ingest.forget(self._store, self.keys, list(dict.fromkeys(rows)))
+        return forgetting.forget(self._store, self.keys, list(dict.fromkeys(rows)))
 
     def retention(self, *, apply: bool = False, on_progress: Progress | None = None) -> RetentionReport:
         """Gives what goes by the rules of retention in the settings, or lets it go when told to ``apply`` them.

@@ -138,6 +138,26 @@ def test_a_question_is_answered_with_the_sentence_that_says_so(
 
 
 @pytest.mark.parametrize(
+    ("text", "question", "answer"),
+    [
+        (
+            "Вы записаны к стоматологу Анне Сергеевне.\nПриём в четверг, 12 ноября.",
+            "когда у меня стоматолог?",
+            "12 ноября",
+        ),
+        ("You have booked the small boat.\nThe price is 80 euros.", "how much is the small boat?", "80 euros"),
+    ],
+)
+def test_a_date_or_an_amount_that_is_asked_for_is_shown_though_the_next_sentence_says_it(
+    library: Memory, files: Path, text: str, question: str, answer: str
+) -> None:
+    library.add([note(files / "next.txt", text)])
+    found = library.ask(question)
+    check(found)
+    assert answer in found.text
+
+
+@pytest.mark.parametrize(
     ("question", "lang"),
     [
         ("Кто выиграл чемпионат мира по хоккею?", "ru"),

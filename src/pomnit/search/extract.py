@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 
 from pomnit.engines.protocols import Asked, Offered
 from pomnit.search.evidence import shingles
-from pomnit.search.judge import ANSWER, Frequencies, Judged, Weights, counted_of_answer, judged, says_little
+from pomnit.search.judge import (
+    ANSWER,
+    SENTENCE,
+    Frequencies,
+    Judged,
+    Weights,
+    counted_of_answer,
+    judged,
+    says_little,
+)
 from pomnit.search.question import Wanted, wanted
 from pomnit.search.sentences import as_shown
 from pomnit.search.weights import (
@@ -28,6 +37,9 @@ from pomnit.search.weights import (
 SHOWN = 3  # sentences
 _BRACKETED = re.compile(r"\[(\d+)\]")  # a note of the text itself, which would look like a citation
 _PIECE = ANSWER.index("piece")
+_FIT = SENTENCE.index("fit")
+CLEAR = 0.6  # a fit from here on looks like what was asked for
+NEAR = 160  # characters from the best sentence to one that only fits
 _SAME = 0.7  # of the shingles of the shorter of two sentences: from there on they say the same
 
 
@@ -76,6 +88,7 @@ def extract(
     best = ranked[0]
     counted = counted_of_answer(found, chances, best, words_alone=words_alone)
     chosen = _choose([(found[i], chances[i]) for i in ranked], texts)
+    chosen = _with_what_fits(chosen, found, chances) if asked.wants in ("when", "amount") else chosen
     shown = {one.number for one in chosen}
     beside: dict[int, Chosen] = {}
     for i in ranked:
@@ -105,6 +118,27 @@ def _choose(ranked: Sequence[tuple[Judged, float]], texts: Mapping[int, str]) ->
     for rank, sentence in enumerate(chosen):
         first.setdefault(sentence.number, rank)
     return sorted(chosen, key=lambda sentence: (first[sentence.number], sentence.start))
+
+
+def _with_what_fits(chosen: list[Chosen], found: Sequence[Judged], chances: Sequence[float]) -> list[Chosen]:
+    """Adds the nearest sentence that holds a date or an amount when none of the chosen does, and it was asked for: "You
+    have an appointment with Dr Orlova." is often followed by when.
+    """
+    shown = {(one.number, one.start) for one in chosen}
+    fit = {(one.number, one.start): one.counted[_FIT] for one in found}
+    if len(chosen) == SHOWN or any(fit[place] >= CLEAR for place in shown):
+        return chosen
+    first = chosen[0]
+    near = [
+        (max(one.start - first.end, first.start - one.end, 0), i)
+        for i, one in enumerate(found)
+        if one.number == first.number and one.counted[_FIT] >= CLEAR
+    ]
+    distance, nearest = min(near, default=(NEAR + 1, -1))
+    if distance > NEAR:
+        return chosen
+    there = [one for one in chosen if one.number == first.number] + [_as_chosen(found[nearest], chances[nearest])]
+    return sorted(there, key=lambda one: one.start) + [one for one in chosen if one.number != first.number]
 
 
 def _as_chosen(one: Judged, likely: float) -> Chosen:

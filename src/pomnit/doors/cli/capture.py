@@ -155,6 +155,8 @@ def ended_by_signals(stop: Stop) -> Iterator[None]:
 
 def _begun(begun: Begun) -> None:
     """Says that it records. Nothing is written after that: it would change the screen, and be recorded in turn."""
+    from pomnit.privacy.exclusions import DEFAULTS
+
     monitors = ", ".join(
         clean(name) + (f" {width}x{height}" if width else "") for name, width, height in begun.monitors
     )
@@ -163,9 +165,12 @@ def _begun(begun: Begun) -> None:
     )
     for app, why in begun.left_out:
         click.echo(f"black     {clean(app)}: {clean(why)}", err=True)
-    left_out = [counted(len(begun.exclusions.rules), "rule")] if begun.exclusions.rules else []
-    left_out += ["private windows"] if begun.exclusions.private else []
-    click.echo(f"left out: {' and '.join(left_out) or 'nothing'}; `pomnit pause` pauses it, Ctrl-C ends it", err=True)
+    known = set(DEFAULTS)
+    own = [str(rule) for rule in begun.exclusions.rules if str(rule) not in known]
+    never = ["password managers"] if len(own) < len(begun.exclusions.rules) else []
+    never += ["private windows"] if begun.exclusions.private else []
+    what = ", ".join(map(clean, [*never, *own])) or "nothing"
+    click.echo(f"left out  {what}; `pomnit pause` pauses it, Ctrl-C ends it", err=True)
 
 
 def _report(report: CaptureReport) -> None:
