@@ -1,6 +1,7 @@
 """What every test stands on: no network, nothing of this user, and a memory whose engines need no model."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from support import network, processes
 from support.pictures import engines
 
 network.install()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as what a shell starts in the background: children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
