@@ -175,6 +175,8 @@ def _is_one(marker: Marker) -> bool:
 def _create(settings: Settings, secret: str | None) -> Keys:
     home = settings.home
     if (home / "memory.db").exists():
+        if read_marker(home) is not None:  # another process has made it just now, the marker first
+            return open_keys(settings, secret=secret)
         raise HomeError(
             f"{home / 'home.json'} is gone, so the key of {home} is not known; restore it from a backup, "
             "or type: pomnit key import FILE with its recovery key"

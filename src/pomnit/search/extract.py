@@ -37,7 +37,8 @@ from pomnit.search.weights import (
 SHOWN = 3  # sentences
 _BRACKETED = re.compile(r"\[(\d+)\]")  # a note of the text itself, which would look like a citation
 _PIECE = ANSWER.index("piece")
-_FIT = SENTENCE.index("fit")
+_FIT, _OF_THE_PIECE = SENTENCE.index("fit"), SENTENCE.index("piece")
+BESIDE = 0.25  # of the question stands in a piece that is named beside the answer: what only sounds alike is no source
 CLEAR = 0.6  # a fit from here on looks like what was asked for
 NEAR = 160  # characters from the best sentence to one that only fits
 _SAME = 0.7  # of the shingles of the shorter of two sentences: from there on they say the same
@@ -92,7 +93,7 @@ def extract(
     shown = {one.number for one in chosen}
     beside: dict[int, Chosen] = {}
     for i in ranked:
-        if found[i].number not in shown:
+        if found[i].number not in shown and found[i].counted[_OF_THE_PIECE] >= BESIDE:
             beside.setdefault(found[i].number, _as_chosen(found[i], chances[i]))
     return Extracted(
         chosen=tuple(chosen),
