@@ -143,7 +143,7 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
         # Texts are quick and stored together; pictures are long, and no worker may wait for the next one.
         most = 2 * settings.threads if stage == "recognise" else TEXTS_AT_ONCE
         few = most - 1 if stage == "recognise" else most // 2
-        started = 0
+        started, done = 0, False
         try:
             while True:
                 room = min(most - len(running), ROUND - started) if len(running) <= few else 0
@@ -151,6 +151,7 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
                     running[pool.submit(_read_one, store.originals, settings, recogniser, lies)] = task, lies
                     started += 1
                 if not running:
+                    done = True
                     return
                 ready = wait(running, return_when=FIRST_COMPLETED).done
                 card = spaces.searched(store, governor).card
@@ -167,9 +168,9 @@ def _read_stage(store: Store, keys: Keys, governor: Governor, settings: Settings
             raise
         finally:
             pool.shutdown(cancel_futures=True)
-            if running:  # interrupted: what was being read waits again
+            if not done:  # interrupted: what was taken to be read waits again, begun or not
                 with store.transaction():
-                    store.items.set_state([task.item for task, _ in running.values()], "waiting")
+                    store.items.recover()
 
 
 def _put_back(store: Store, running: dict[Future[Screened], tuple[Task, _Lies]]) -> None:
