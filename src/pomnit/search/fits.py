@@ -115,11 +115,6 @@ def fits(asked: Wanted, sentence: str) -> list[Fit]:
     return list(find(asked, sentence)) if find else []
 
 
-def is_told(wants: Wants) -> bool:
-    """Tells whether answers of a kind can be told from other words."""
-    return wants in _FINDERS
-
-
 def _when(asked: Wanted, sentence: str) -> Iterator[Fit]:
     for found in _WHEN.finditer(sentence):
         said = found.group()
